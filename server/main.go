@@ -7,7 +7,7 @@
 // Called with -health it asks the server beside it how it is, and exits 0 or 1.
 // An image without a shell has no curl either, so that is its health check:
 //
-//	stagectl build -p 8080 --health-cmd "/app/server -health" ./server
+//	stagectl build -p 8080 --health-cmd '["/app/server","-health"]' ./server
 package main
 
 import (
