@@ -1,0 +1,3 @@
+// Package image puts a base, layers and a configuration together, and reads
+// what is inside a finished image.
+package image
