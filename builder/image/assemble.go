@@ -73,7 +73,7 @@ func Assemble(base v1.Image, s Spec) (v1.Image, error) {
 	if len(s.Annotations) > 0 {
 		img = mutate.Annotations(img, s.Annotations).(v1.Image)
 	}
-	if health == nil || cf.Config.Healthcheck != health {
+	if cf.Config.Healthcheck != health {
 		return img, nil
 	}
 	return keepStartInterval(img, base)
@@ -147,7 +147,6 @@ func toOCI(img v1.Image) (v1.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading base manifest: %w", err)
 	}
-	was = was.DeepCopy()
 	m := &v1.Manifest{
 		SchemaVersion: 2,
 		MediaType:     types.OCIManifestSchema1,
@@ -162,7 +161,8 @@ func toOCI(img v1.Image) (v1.Image, error) {
 	return &remanifested{Image: img, manifest: m}, nil
 }
 
-// remanifested is an image under another manifest with the same content.
+// remanifested is an image under another manifest with the same content. The
+// images that mutate puts on it ask for its layers one by one.
 type remanifested struct {
 	v1.Image
 	manifest *v1.Manifest
@@ -173,20 +173,6 @@ func (i *remanifested) Manifest() (*v1.Manifest, error)     { return i.manifest.
 func (i *remanifested) RawManifest() ([]byte, error)        { return json.Marshal(i.manifest) }
 func (i *remanifested) Digest() (v1.Hash, error)            { return partial.Digest(i) }
 func (i *remanifested) Size() (int64, error)                { return partial.Size(i) }
-
-func (i *remanifested) Layers() ([]v1.Layer, error) {
-	layers, err := i.Image.Layers()
-	if err != nil {
-		return nil, err
-	}
-	mapped := make([]v1.Layer, len(layers))
-	for n, l := range layers {
-		if mapped[n], err = retype(l, nil); err != nil {
-			return nil, err
-		}
-	}
-	return mapped, nil
-}
 
 func (i *remanifested) LayerByDigest(h v1.Hash) (v1.Layer, error) {
 	return retype(i.Image.LayerByDigest(h))

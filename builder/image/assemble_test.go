@@ -529,6 +529,21 @@ func TestAssembleScratch(t *testing.T) {
 	}
 }
 
+// A base's JSON may have null for an empty list, which ours does not.
+func TestAssembleNoLists(t *testing.T) {
+	img := dockerBase(t, `{"rootfs": {"type": "layers"}, "history": null}`)
+	m := manifestOf(t, img)
+	m.Layers = nil
+	got := assemble(t, &shared{img, m, configOf(t, img), nil}, image.Spec{Platform: amd64})
+	raw, err := got.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := string(raw) + string(mustRaw(t, got)); strings.Contains(s, "null") {
+		t.Errorf("null is not a list: %s", s)
+	}
+}
+
 // dump is all that an image says of itself.
 func dump(t testing.TB, img v1.Image) string {
 	t.Helper()
