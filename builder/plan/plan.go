@@ -1,0 +1,107 @@
+// Package plan holds what was decided: which images to make, from which bases,
+// out of which packages and files. A plan is plain data. Front ends (the flags
+// of the command line, a Dockerfile) produce it, builder.Build carries it out,
+// and nothing in between changes it. It does no I/O and prints as JSON.
+package plan
+
+import (
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// Names of the two bases that need no network and no file.
+const (
+	// Static is the built-in base for static binaries.
+	Static = "static"
+	// Scratch is the empty base.
+	Scratch = "scratch"
+)
+
+// Plan is everything one build makes.
+type Plan struct {
+	// Dir is the directory that relative paths of Compile and Copy steps
+	// start from, and that context copies may not leave.
+	Dir string `json:"dir"`
+	// Epoch is the time written to every new file, to the config and to the
+	// history: SOURCE_DATE_EPOCH, or 1970-01-01.
+	Epoch time.Time `json:"epoch"`
+	// Compression of the layers that the build makes.
+	Compression Compression `json:"compression"`
+	// Images to make, at least one.
+	Images []Image `json:"images"`
+}
+
+// Compression of a layer, by the names of the --compression flag.
+type Compression struct {
+	// Algorithm is "gzip", "zstd" or "none".
+	Algorithm string `json:"algorithm"`
+	// Level is the algorithm's own level, 0 for its default.
+	Level int `json:"level,omitempty"`
+}
+
+// Image is one image, for one or more platforms.
+type Image struct {
+	// Name is what {name} stands for: the name of the first binary. No two
+	// images of a plan share one.
+	Name string `json:"name"`
+	// Tags are the references the image is known by, at least one.
+	Tags []string `json:"tags"`
+	// Platforms the image is made for, never empty, as Normalize writes them.
+	// More than one makes an index.
+	Platforms []v1.Platform `json:"platforms"`
+	// Annotations of each manifest.
+	Annotations map[string]string `json:"annotations,omitempty"`
+	// IndexAnnotations of the index, when there is one.
+	IndexAnnotations map[string]string `json:"indexAnnotations,omitempty"`
+	// AllowDynamic accepts a binary whose interpreter the base lacks.
+	AllowDynamic bool `json:"allowDynamic,omitempty"`
+	// Stages in order: the last one is the image, the others only feed it.
+	Stages []Stage `json:"stages"`
+}
+
+// Stage is a base and the steps on top of it.
+type Stage struct {
+	// Name that other stages copy by, unique in the image.
+	Name string `json:"name"`
+	// Base is Static, Scratch, a reference, oci:DIR[:TAG], docker-archive:FILE,
+	// or empty for a stage that only compiles.
+	Base string `json:"base,omitempty"`
+	// Steps in the order they are carried out. The last stage has Copy and
+	// Config steps, the others Compile.
+	Steps []Step `json:"steps"`
+}
+
+// Step is one thing to do. Exactly one of its pointers is set.
+type Step struct {
+	Compile *Compile `json:"compile,omitempty"`
+	Copy    *Copy    `json:"copy,omitempty"`
+	Config  *Config  `json:"config,omitempty"`
+}
+
+// Compile makes one binary out of one main package. Steps with the same Dir
+// and Settings are compiled by one run of the go command.
+type Compile struct {
+	// Dir is where the go command runs, absolute.
+	Dir string `json:"dir"`
+	// Package is an import path or, with Files, empty.
+	Package string `json:"package,omitempty"`
+	// Files are the .go files of an ad-hoc package.
+	Files []string `json:"files,omitempty"`
+	// Binary is the name of the file that the go command makes.
+	Binary string `json:"binary"`
+	// Output is the path of the binary in the stage.
+	Output   string     `json:"output"`
+	Settings GoSettings `json:"settings"`
+}
+
+// GoSettings are the settings of a compilation that are neither the package's
+// nor the platform's. They are comparable, so that steps can be grouped by them.
+type GoSettings struct {
+	// LDFlags is the value of -ldflags, beyond the -s -w that Debug leaves out.
+	LDFlags string `json:"ldflags,omitempty"`
+	// Tags is the value of -tags.
+	Tags string `json:"tags,omitempty"`
+	// Debug keeps the symbol table and DWARF.
+	Debug bool `json:"debug,omitempty"`
+}

@@ -1,0 +1,172 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// Validate says what makes p impossible to carry out, before anything is
+// started; nil where nothing does.
+func (p *Plan) Validate() error {
+	if len(p.Images) == 0 {
+		return errors.New("plan has no images")
+	}
+	named := map[string]string{} // the names of images by their tags
+	seen := map[string]bool{}
+	for _, img := range p.Images {
+		if img.Name == "" {
+			return errors.New("plan has an image without a name")
+		}
+		if seen[img.Name] {
+			return fmt.Errorf("two images are called %s", img.Name)
+		}
+		seen[img.Name] = true
+		if err := img.validate(); err != nil {
+			return fmt.Errorf("image %s: %w", img.Name, err)
+		}
+		if err := claim(named, img); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claim notes the tags of img, which no image may have before.
+func claim(named map[string]string, img Image) error {
+	for _, tag := range img.Tags {
+		ref, err := name.NewTag(tag)
+		if err != nil {
+			return fmt.Errorf("image %s: malformed tag %q: %w", img.Name, tag, err)
+		}
+		switch other, ok := named[ref.Name()]; {
+		case ok && other == img.Name:
+			return fmt.Errorf("image %s: tag %s is given twice", img.Name, tag)
+		case ok:
+			return fmt.Errorf("images %s and %s are both named %s", other, img.Name, tag)
+		}
+		named[ref.Name()] = img.Name
+	}
+	return nil
+}
+
+func (img Image) validate() error {
+	if len(img.Tags) == 0 {
+		return errors.New("no tag")
+	}
+	if err := img.validatePlatforms(); err != nil {
+		return err
+	}
+	if len(img.Stages) == 0 {
+		return errors.New("no stage")
+	}
+	outputs := map[string]map[string]bool{}
+	for i, s := range img.Stages {
+		if s.Name == "" {
+			return errors.New("stage without a name")
+		}
+		if _, ok := outputs[s.Name]; ok {
+			return fmt.Errorf("two stages are called %s", s.Name)
+		}
+		made, err := s.validate(outputs, i == len(img.Stages)-1)
+		if err != nil {
+			return fmt.Errorf("stage %s: %w", s.Name, err)
+		}
+		outputs[s.Name] = made
+	}
+	return nil
+}
+
+func (img Image) validatePlatforms() error {
+	if len(img.Platforms) == 0 {
+		return errors.New("no platform")
+	}
+	seen := map[string]bool{}
+	for _, p := range img.Platforms {
+		normal, err := ParsePlatform(p.String())
+		switch {
+		case err != nil:
+			return err
+		case !normal.Equals(p):
+			return fmt.Errorf("platform %s is written %s", p, normal)
+		case seen[p.String()]:
+			return fmt.Errorf("platform %s is named twice", p)
+		}
+		seen[p.String()] = true
+	}
+	return nil
+}
+
+// Final is the stage that becomes the image.
+func (img Image) Final() Stage { return img.Stages[len(img.Stages)-1] }
+
+// validate checks the steps of s against the outputs of each earlier stage,
+// and returns those of s.
+func (s Stage) validate(outputs map[string]map[string]bool, final bool) (map[string]bool, error) {
+	if final && s.Base == "" {
+		return nil, errors.New("the last stage has no base")
+	}
+	made := map[string]bool{}
+	for _, step := range s.Steps {
+		compiles := step.Compile != nil
+		var err error
+		switch given := step.given(); {
+		case given == 0:
+			err = errors.New("step does nothing")
+		case given > 1:
+			err = errors.New("step does several things")
+		case compiles && final:
+			err = errors.New("the last stage compiles: it has to copy from one that does")
+		case !compiles && !final:
+			err = errors.New("only the last stage copies and has a config")
+		case compiles:
+			err = step.Compile.validate(made)
+		case step.Copy != nil:
+			if err = step.Copy.validate(outputs); err != nil {
+				err = fmt.Errorf("copying %s to %s: %w", step.Copy.Source, step.Copy.Dest, err)
+			}
+		default:
+			err = step.Config.validate()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return made, nil
+}
+
+// given counts what the step has to do.
+func (s Step) given() int {
+	n := 0
+	for _, set := range []bool{s.Compile != nil, s.Copy != nil, s.Config != nil} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
+
+// validate adds the output of c to made.
+func (c *Compile) validate(made map[string]bool) error {
+	what := c.Package + strings.Join(c.Files, " ")
+	output, err := ParseAbs("output", c.Output)
+	switch {
+	case err != nil:
+		return fmt.Errorf("compiling %s: %w", what, err)
+	case (c.Package == "") == (len(c.Files) == 0):
+		return fmt.Errorf("compiling %s: it is either a package or files", what)
+	case !filepath.IsAbs(c.Dir):
+		return fmt.Errorf("compiling %s: directory %q is not absolute", what, c.Dir)
+	case c.Binary == "" || c.Binary == "." || c.Binary == ".." || strings.ContainsAny(c.Binary, `/\`):
+		return fmt.Errorf("compiling %s: %q is not the name of a file", what, c.Binary)
+	case output == "/" || strings.HasSuffix(c.Output, "/"):
+		return fmt.Errorf("compiling %s: output %s is a directory", what, c.Output)
+	case made[c.Output]:
+		return fmt.Errorf("compiling %s: there is a binary at %s already", what, c.Output)
+	}
+	made[c.Output] = true
+	return nil
+}
