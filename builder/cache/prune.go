@@ -1,0 +1,190 @@
+package cache
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/rogpeppe/go-internal/lockedfile"
+)
+
+// part is a part of the cache, by the name that users see.
+type part struct {
+	name, dir string
+	// depth in dir of what is used, and pruned, as a whole.
+	depth int
+	// onlyDirs leaves out the files at that depth.
+	onlyDirs bool
+}
+
+var parts = []part{
+	{name: "blobs", dir: blobsDir, depth: 1},
+	{name: "records", dir: recordsDir, depth: 2}, // kind, key
+	{name: "links", dir: linksDir, depth: 1, onlyDirs: true},
+	{name: "tmp", dir: tempDir, depth: 1},
+}
+
+// Usage is what one part of the cache takes.
+type Usage struct {
+	// Name is "blobs", "records", "links" or "tmp".
+	Name  string `json:"name"`
+	Files int    `json:"files"`
+	// Bytes on disk, by the files' sizes.
+	Bytes int64 `json:"bytes"`
+}
+
+// Usage of the cache, part by part.
+func (c *Cache) Usage() ([]Usage, error) {
+	usages := make([]Usage, 0, len(parts))
+	for _, p := range parts {
+		entries, err := p.list(c.path(p.dir), p.depth)
+		if err != nil {
+			return nil, fmt.Errorf("listing cache: %w", err)
+		}
+		u := Usage{Name: p.name}
+		for _, e := range entries {
+			u.Files += e.files
+			u.Bytes += e.bytes
+		}
+		usages = append(usages, u)
+	}
+	return usages, nil
+}
+
+// entry is a file, or a directory with all that is in it.
+type entry struct {
+	name  string
+	files int
+	bytes int64
+	used  time.Time
+}
+
+// list returns the entries at a depth below dir. What other processes remove
+// at the same time is left out.
+func (p part) list(dir string, depth int) ([]entry, error) {
+	children, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []entry
+	for _, child := range children {
+		if p.onlyDirs && !child.IsDir() {
+			continue
+		}
+		name := filepath.Join(dir, child.Name())
+		var some []entry
+		if depth > 1 && child.IsDir() {
+			some, err = p.list(name, depth-1)
+		} else {
+			some, err = measure(name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
+// measure returns name as an entry, or nothing where it is gone.
+func measure(name string) ([]entry, error) {
+	e := entry{name: name}
+	err := filepath.WalkDir(name, func(at string, d fs.DirEntry, err error) error {
+		var info fs.FileInfo
+		if err == nil {
+			info, err = d.Info()
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if at == name || info.ModTime().After(e.used) {
+			e.used = info.ModTime()
+		}
+		if !d.IsDir() {
+			e.files++
+			e.bytes += info.Size()
+		}
+		return nil
+	})
+	if err != nil || e.used.IsZero() {
+		return nil, err
+	}
+	return []entry{e}, nil
+}
+
+// Policy says what Prune removes.
+type Policy struct {
+	// UnusedSince, unless zero, removes what was not used since then.
+	UnusedSince time.Time
+	// KeepBytes is how much may stay: what was used longest ago is removed
+	// until no more is left. Negative is no limit.
+	KeepBytes int64
+}
+
+// Prune removes what the policy says, and whatever builds that were killed
+// left half-written. It reports what it removed, and waits for running builds
+// as they do for it.
+func (c *Cache) Prune(p Policy) (removed Usage, err error) {
+	var unlock func()
+	err = retry(c.dir, func() (err error) {
+		unlock, err = lockedfile.MutexAt(c.path(lockName)).Lock()
+		return err
+	})
+	if err != nil {
+		return removed, fmt.Errorf("locking cache: %w", err)
+	}
+	defer unlock()
+	entries, err := c.stale(p)
+	if err != nil {
+		return removed, fmt.Errorf("listing cache: %w", err)
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(e.name); err != nil {
+			return removed, fmt.Errorf("pruning cache: %w", err)
+		}
+		removed.Files += e.files
+		removed.Bytes += e.bytes
+	}
+	return removed, nil
+}
+
+// stale lists what has to go: all that is temporary, since nobody is writing,
+// and of the rest what the policy says.
+func (c *Cache) stale(policy Policy) ([]entry, error) {
+	var temporary, rest []entry
+	for _, p := range parts {
+		entries, err := p.list(c.path(p.dir), p.depth)
+		if err != nil {
+			return nil, err
+		}
+		if p.dir == tempDir {
+			temporary = entries
+		} else {
+			rest = append(rest, entries...)
+		}
+	}
+	slices.SortFunc(rest, func(a, b entry) int { // the last used first
+		return cmp.Or(b.used.Compare(a.used), cmp.Compare(a.name, b.name))
+	})
+	var total int64
+	first := slices.IndexFunc(rest, func(e entry) bool {
+		total += e.bytes
+		return e.used.Before(policy.UnusedSince) || policy.KeepBytes == 0 ||
+			(policy.KeepBytes > 0 && total > policy.KeepBytes)
+	})
+	if first < 0 {
+		return temporary, nil
+	}
+	return append(temporary, rest[first:]...), nil
+}

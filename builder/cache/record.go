@@ -1,0 +1,69 @@
+package cache
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// record is a record on disk. The key is in it since the name has but its sum.
+type record struct {
+	Key   string          `json:"key"`
+	Value json.RawMessage `json:"value"`
+}
+
+func (c *Cache) recordPath(kind, key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return c.path(recordsDir, kind, hex.EncodeToString(sum[:]))
+}
+
+// Record reads what SetRecord stored of the kind under key into value. It
+// says false where there is nothing, or nothing that can be read; what value
+// points to is not to be used then.
+func (c *Cache) Record(kind, key string, value any) bool {
+	name := c.recordPath(kind, key)
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		return false
+	}
+	var rec record
+	if json.Unmarshal(raw, &rec) != nil || rec.Key != key || json.Unmarshal(rec.Value, value) != nil {
+		_ = os.Remove(name)
+		return false
+	}
+	c.touch(name)
+	return true
+}
+
+// SetRecord stores value, as JSON, under a key of any form.
+func (c *Cache) SetRecord(kind, key string, value any) error {
+	v, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("writing cache record: %w", err)
+	}
+	raw, err := json.Marshal(record{Key: key, Value: v})
+	if err != nil {
+		return fmt.Errorf("writing cache record: %w", err)
+	}
+	f, err := c.temp("record-*")
+	if err != nil {
+		return fmt.Errorf("writing cache record: %w", err)
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.Write(raw)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("writing cache record: %w", err)
+	}
+	name := c.recordPath(kind, key)
+	// Where the cache has been deleted meanwhile, and the file with it, there
+	// is no record, as in any other cache that is new.
+	if err := place(f.Name(), name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("writing cache record: %w", err)
+	}
+	c.touch(name)
+	return nil
+}
