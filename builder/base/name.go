@@ -1,0 +1,34 @@
+package base
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/stagectl/stagectl/builder/plan"
+)
+
+// ValidName says what is wrong with the name of a base, by its form alone, or
+// nil.
+func ValidName(s string) error {
+	switch {
+	case s == "":
+		return errors.New("it is empty; the base without files is scratch")
+	case s == plan.Static, s == plan.Scratch:
+		return nil
+	}
+	for _, prefix := range []string{layoutPrefix, archivePrefix} {
+		if path, ok := strings.CutPrefix(s, prefix); ok {
+			if path == "" {
+				return fmt.Errorf("%s: the path is missing", s)
+			}
+			return nil
+		}
+	}
+	if _, err := name.ParseReference(s); err != nil {
+		return fmt.Errorf("malformed reference %q: %w", s, err)
+	}
+	return nil
+}
