@@ -1,0 +1,198 @@
+package compile
+
+import (
+	"context"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/rogpeppe/go-internal/lockedfile"
+)
+
+// links is a directory in which the go command finds what it linked the last
+// time. It is locked while the go command is at work there, and no longer: a
+// Build never holds one lock while it waits for another.
+type links struct {
+	dir   string
+	names []string
+	// sums has the digest of each binary. The go command believes what is
+	// written inside a binary, so that it would leave a damaged one as it is.
+	sums   map[string]string
+	unlock func()
+}
+
+// open locks the links of a run, alone among all processes.
+func (c *Compiler) open(ctx context.Context, p v1.Platform, r *run) (*links, error) {
+	env := c.environ(p, r.dir)
+	// Some flags change the names of the outputs, so that an older one would
+	// be taken for the one that was made.
+	key := sha256.Sum256(fmt.Appendf(nil, "%q %q %+v %q %d", r.dir, p, r.settings, env.setting("GOFLAGS"), r.wave))
+	outputs, err := filepath.Abs(c.Outputs)
+	if err != nil {
+		return nil, fmt.Errorf("making a directory for binaries: %w", err)
+	}
+	l := &links{dir: filepath.Join(outputs, hex.EncodeToString(key[:12])), names: r.names, sums: map[string]string{}}
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making a directory for binaries: %w", err)
+	}
+	if l.unlock, err = lock(ctx, l.dir+".lock"); err != nil {
+		return nil, err
+	}
+	l.readSums()
+	return l, nil
+}
+
+// readSums reads what verify noted. What cannot be read counts as nothing.
+func (l *links) readSums() {
+	var sums map[string]string
+	raw, err := os.ReadFile(l.sumsName())
+	if err == nil && json.Unmarshal(raw, &sums) == nil && sums != nil {
+		l.sums = sums
+	}
+}
+
+func (l *links) close() { l.unlock() }
+
+func (l *links) sumsName() string { return l.dir + ".json" }
+
+// present describes the binaries that are there. What is no binary goes: the go
+// command would refuse to overwrite it.
+func (l *links) present() map[string]os.FileInfo {
+	before := map[string]os.FileInfo{}
+	for _, name := range l.names {
+		file := filepath.Join(l.dir, name)
+		if info, err := os.Stat(file); err == nil && isELF(file) {
+			before[name] = info
+		} else {
+			_ = os.RemoveAll(file)
+		}
+	}
+	return before
+}
+
+// verify notes the sums of the binaries that were linked and compares those of
+// the others, which were there before. It says false where some were damaged;
+// they are gone then.
+func (l *links) verify(before map[string]os.FileInfo) (ok bool, err error) {
+	ok = true
+	for _, name := range l.names {
+		file := filepath.Join(l.dir, name)
+		info, err := os.Stat(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // inspect knows what to say
+		}
+		if err != nil {
+			return false, fmt.Errorf("reading the binary: %w", err)
+		}
+		sum, err := sumOf(file)
+		if err != nil {
+			return false, fmt.Errorf("reading the binary: %w", err)
+		}
+		if os.SameFile(before[name], info) && l.sums[name] != sum {
+			ok = false
+			if err := os.Remove(file); err != nil {
+				return false, fmt.Errorf("removing a damaged binary: %w", err)
+			}
+		}
+		l.sums[name] = sum
+	}
+	raw, err := json.Marshal(l.sums)
+	if err == nil {
+		err = os.WriteFile(l.sumsName(), raw, 0o600)
+	}
+	if err != nil {
+		return false, fmt.Errorf("noting the digests of binaries: %w", err)
+	}
+	return ok, nil
+}
+
+func sumOf(file string) (_ string, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func isELF(file string) bool {
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	magic := make([]byte, len(elf.ELFMAG))
+	_, err = io.ReadFull(f, magic)
+	return err == nil && string(magic) == elf.ELFMAG
+}
+
+// linkTo puts the binaries into dir as well. The go command never writes into
+// a file that is there, it replaces it.
+func (l *links) linkTo(dir string) error {
+	for _, name := range l.names {
+		from, to := filepath.Join(l.dir, name), filepath.Join(dir, name)
+		if os.Link(from, to) == nil {
+			continue
+		}
+		// There are file systems without hard links.
+		if err := copyFile(from, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("copying the binary: %w", err)
+		}
+	}
+	return nil
+}
+
+func copyFile(from, to string) (err error) {
+	r, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	w, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	_, err = io.Copy(w, r)
+	return err
+}
+
+// lock waits for a file lock, which itself knows no context.
+func lock(ctx context.Context, name string) (unlock func(), err error) {
+	type result struct {
+		unlock func()
+		err    error
+	}
+	got := make(chan result, 1)
+	go func() {
+		unlock, err := lockedfile.MutexAt(name).Lock()
+		got <- result{unlock, err}
+	}()
+	select {
+	case r := <-got:
+		if r.err != nil {
+			return nil, fmt.Errorf("locking the directory for binaries: %w", r.err)
+		}
+		return sync.OnceFunc(r.unlock), nil
+	case <-ctx.Done():
+		go func() {
+			if r := <-got; r.err == nil {
+				r.unlock()
+			}
+		}()
+		return nil, context.Cause(ctx)
+	}
+}
