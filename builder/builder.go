@@ -1,0 +1,173 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stagectl/stagectl/builder/base"
+	"github.com/stagectl/stagectl/builder/cache"
+	"github.com/stagectl/stagectl/builder/compile"
+	"github.com/stagectl/stagectl/builder/event"
+	"github.com/stagectl/stagectl/builder/image"
+	"github.com/stagectl/stagectl/builder/output"
+	"github.com/stagectl/stagectl/builder/plan"
+	"github.com/stagectl/stagectl/builder/registry"
+)
+
+// FormatVersion names the version of everything that decides a digest: how
+// entries are ordered and written, block sizes and levels of compression, what
+// config and manifest say. It changes only on purpose, with the golden digests.
+const FormatVersion = 1
+
+// Compiler makes binaries. *compile.Compiler is one.
+type Compiler interface {
+	// Build compiles the steps for a platform. The binaries are parallel to
+	// the steps, and stay as they are until they are closed.
+	Build(ctx context.Context, p v1.Platform, steps []plan.Compile) (*compile.Binaries, error)
+}
+
+// Bases finds base images. *base.Resolver is one.
+type Bases interface {
+	// Image returns the base for a platform, with layers that may be
+	// downloaded as late as they are read.
+	Image(ctx context.Context, name string, p v1.Platform) (*base.Image, error)
+}
+
+// Output writes results somewhere. Those of the output package are some.
+type Output interface {
+	// Check says, before anything is compiled, what will keep Write from
+	// working.
+	Check() error
+	// Write writes all results and tells where.
+	Write(ctx context.Context, results []image.Result) ([]output.Written, error)
+}
+
+// Builder carries plans out. The zero value compiles with the go command on
+// PATH, asks registries with the credentials that docker has, and caches in
+// the user's cache directory. A Builder may be used for one build after
+// another, but its fields are not changed after the first.
+type Builder struct {
+	// Compiler, a *compile.Compiler where nil.
+	Compiler Compiler
+	// Bases, a *base.Resolver where nil.
+	Bases Bases
+	// Cache of layers and of what the defaults of Compiler and Bases cache; in
+	// os.UserCacheDir where nil.
+	Cache *cache.Cache
+	// NoCache makes every layer anew, and caches it.
+	NoCache bool
+	// Jobs is how many things are done at once, the number of CPUs where 0.
+	Jobs int
+	// Progress is told of everything that takes time. It has to be safe for
+	// several goroutines.
+	Progress event.Func
+}
+
+// Result is what a build made.
+type Result struct {
+	// Images in the order of the plan.
+	Images []image.Result
+	// Written by the outputs, in their order.
+	Written []output.Written
+}
+
+// Build makes what p says and writes it to outputs, in their order. An error
+// of the go command is a *compile.Error; a platform that a base lacks is a
+// *base.PlatformError; a cancelled ctx is its cause. Where Build fails, no
+// output has anything half-written.
+func (b *Builder) Build(ctx context.Context, p *plan.Plan, outputs ...Output) (*Result, error) {
+	s, err := b.start(p, outputs)
+	if err != nil {
+		return nil, err
+	}
+	bases, binaries, err := s.resolveAndCompile(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer binaries.close()
+	layers, err := s.layers(ctx, bases, binaries)
+	if err != nil {
+		return nil, err
+	}
+	images, err := s.assemble(bases, layers)
+	if err != nil {
+		return nil, err
+	}
+	result := &Result{Images: images}
+	for _, out := range outputs {
+		written, err := out.Write(ctx, images)
+		if err != nil {
+			return nil, err
+		}
+		result.Written = append(result.Written, written...)
+	}
+	return result, nil
+}
+
+// session is one build: a plan and what carries it out, defaults filled in.
+type session struct {
+	Builder
+	plan *plan.Plan
+	// targets are the images of the plan, a platform each.
+	targets []target
+}
+
+// target is an image for one platform.
+type target struct {
+	image    plan.Image
+	platform v1.Platform
+}
+
+// key tells targets apart.
+func (t target) key() string { return t.image.Name + " " + t.platform.String() }
+
+func (b *Builder) start(p *plan.Plan, outputs []Output) (*session, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, out := range outputs {
+		errs = append(errs, out.Check())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	s := &session{Builder: *b, plan: p}
+	if err := s.defaults(); err != nil {
+		return nil, err
+	}
+	for _, img := range p.Images {
+		for _, platform := range img.Platforms {
+			s.targets = append(s.targets, target{img, platform})
+		}
+	}
+	return s, s.checkSources()
+}
+
+func (s *session) defaults() error {
+	if s.Jobs == 0 {
+		s.Jobs = runtime.GOMAXPROCS(0)
+	}
+	if s.Cache == nil {
+		dir, err := os.UserCacheDir() //nolint:forbidigo // the default of a library's user
+		if err != nil {
+			return fmt.Errorf("finding the cache directory: %w", err)
+		}
+		if s.Cache, err = cache.Open(filepath.Join(dir, "stagectl")); err != nil {
+			return err
+		}
+	}
+	if s.Compiler == nil {
+		s.Compiler = &compile.Compiler{Outputs: s.Cache.Links(), Progress: s.Progress}
+	}
+	if s.Bases == nil {
+		s.Bases = &base.Resolver{Registry: &registry.Client{}, Cache: s.Cache, Dir: s.plan.Dir, Progress: s.Progress}
+	}
+	return nil
+}

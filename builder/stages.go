@@ -1,0 +1,217 @@
+package builder
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stagectl/stagectl/builder/base"
+	"github.com/stagectl/stagectl/builder/compile"
+	"github.com/stagectl/stagectl/builder/image"
+	"github.com/stagectl/stagectl/builder/plan"
+)
+
+// binaries are the outputs of all compile steps.
+type binaries struct {
+	mu sync.Mutex
+	// byOutput has the binary of a target and stage by its path in the stage.
+	byOutput map[string]compile.Binary
+	sets     []*compile.Binaries
+}
+
+func outputKey(t target, stage, output string) string { return t.key() + " " + stage + " " + output }
+
+func (b *binaries) close() {
+	for _, set := range b.sets {
+		set.Close()
+	}
+}
+
+// resolveAndCompile does both at once, since one waits for the network and the
+// other for the CPU. The first error ends the other.
+func (s *session) resolveAndCompile(ctx context.Context) (map[string]*base.Image, *binaries, error) {
+	bins := &binaries{byOutput: map[string]compile.Binary{}}
+	var bases map[string]*base.Image
+	g, groupCtx := errgroup.WithContext(ctx)
+	// The layers of the bases are read long after the group has ended, so the
+	// context that they are resolved with only ends with it on a failure.
+	baseCtx, abandon := context.WithCancel(ctx)
+	stop := func(err error) error {
+		if err != nil {
+			abandon()
+		}
+		return err
+	}
+	g.Go(func() (err error) {
+		bases, err = s.resolve(baseCtx)
+		return err
+	})
+	for _, platform := range s.platforms() {
+		g.Go(func() error {
+			return stop(s.compile(groupCtx, platform, bins))
+		})
+	}
+	if err := g.Wait(); err != nil {
+		bins.close()
+		return nil, nil, err
+	}
+	return bases, bins, nil
+}
+
+// platforms of all targets, each once.
+func (s *session) platforms() []v1.Platform {
+	var all []v1.Platform
+	for _, t := range s.targets {
+		if !slices.ContainsFunc(all, t.platform.Equals) {
+			all = append(all, t.platform)
+		}
+	}
+	return all
+}
+
+// resolve finds the base of each target's last stage.
+func (s *session) resolve(ctx context.Context) (map[string]*base.Image, error) {
+	var mu sync.Mutex
+	bases := map[string]*base.Image{}
+	g, _ := errgroup.WithContext(ctx)
+	g.SetLimit(s.Jobs)
+	for _, t := range s.targets {
+		g.Go(func() error {
+			img, err := s.Bases.Image(ctx, t.image.Final().Base, t.platform)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			bases[t.key()] = img
+			return nil
+		})
+	}
+	return bases, g.Wait()
+}
+
+// compile builds the steps of all images for a platform together.
+func (s *session) compile(ctx context.Context, p v1.Platform, bins *binaries) error {
+	var steps []plan.Compile
+	var keys []string
+	for _, t := range s.targets {
+		if !t.platform.Equals(p) {
+			continue
+		}
+		for _, stage := range t.image.Stages {
+			for _, step := range stage.Steps {
+				if step.Compile != nil {
+					steps = append(steps, *step.Compile)
+					keys = append(keys, outputKey(t, stage.Name, step.Compile.Output))
+				}
+			}
+		}
+	}
+	if len(steps) == 0 {
+		return nil
+	}
+	built, err := s.Compiler.Build(ctx, p, steps)
+	if err != nil {
+		return err
+	}
+	bins.mu.Lock()
+	defer bins.mu.Unlock()
+	bins.sets = append(bins.sets, built)
+	for i, key := range keys {
+		bins.byOutput[key] = built.List[i]
+	}
+	return nil
+}
+
+// layers makes the new layers of every target, several at once.
+func (s *session) layers(ctx context.Context, bases map[string]*base.Image, bins *binaries) (map[string][]image.Layer, error) {
+	var mu sync.Mutex
+	layers := map[string][]image.Layer{}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.Jobs)
+	for _, t := range s.targets {
+		g.Go(func() error {
+			st := &stacker{session: s, target: t, base: bases[t.key()], binaries: bins}
+			made, err := st.stack(ctx)
+			if err != nil {
+				return fmt.Errorf("image %s for %s: %w", t.image.Name, t.platform, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			layers[t.key()] = made
+			return nil
+		})
+	}
+	return layers, g.Wait()
+}
+
+// assemble puts every target together, and the targets of an image into an
+// index where there are several.
+func (s *session) assemble(bases map[string]*base.Image, layers map[string][]image.Layer) ([]image.Result, error) {
+	results := make([]image.Result, len(s.plan.Images))
+	for i, img := range s.plan.Images {
+		r := image.Result{Name: img.Name, Tags: img.Tags}
+		for _, platform := range img.Platforms {
+			t := target{img, platform}
+			p, err := s.assembleOne(t, bases[t.key()], layers[t.key()])
+			if err != nil {
+				return nil, fmt.Errorf("assembling image %s for %s: %w", img.Name, platform, err)
+			}
+			r.Images = append(r.Images, p)
+		}
+		if len(r.Images) > 1 {
+			r.Index = image.NewIndex(r.Images, img.IndexAnnotations)
+		}
+		results[i] = r
+	}
+	return results, nil
+}
+
+func (s *session) assembleOne(t target, from *base.Image, layers []image.Layer) (image.Platform, error) {
+	final := t.image.Final()
+	annotations, err := annotations(t.image, from)
+	if err != nil {
+		return image.Platform{}, err
+	}
+	was, err := from.Manifest()
+	if err != nil {
+		return image.Platform{}, err
+	}
+	img, err := image.Assemble(from.Image, image.Spec{
+		Platform: t.platform, Epoch: s.plan.Epoch, Layers: layers, Annotations: annotations,
+		Configure: func(c *v1.Config) {
+			for _, step := range final.Steps {
+				if step.Config != nil {
+					step.Config.Apply(c)
+				}
+			}
+		},
+	})
+	if err != nil {
+		return image.Platform{}, err
+	}
+	return image.Platform{
+		Platform: t.platform, Image: img, BaseName: final.Base, BaseLayers: len(was.Layers),
+	}, nil
+}
+
+// annotations are the plan's, and the base's where it can be found by name.
+func annotations(img plan.Image, from *base.Image) (map[string]string, error) {
+	all := map[string]string{}
+	if from.Reference != "" {
+		digest, err := from.Digest()
+		if err != nil {
+			return nil, fmt.Errorf("reading base manifest: %w", err)
+		}
+		all[image.AnnotationBaseName] = from.Reference
+		all[image.AnnotationBaseDigest] = digest.String()
+	}
+	for k, v := range img.Annotations {
+		all[k] = v
+	}
+	return all, nil
+}
