@@ -1,0 +1,67 @@
+# "make" lists the targets. Variables: RACE=1 (test), FUZZTIME (fuzz), VERSION
+# (build), CROSS (cross).
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 30s
+CROSS ?= darwin/arm64 windows/amd64
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The go command's "./..." leaves out what is below testdata.
+testdata := $(foreach dir,e2e bench,$(if $(wildcard testdata/$(dir)/*.go),./testdata/$(dir)/...))
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: image
+image: build ## build stagectl and, with it, the sample server's image.tar
+	bin/stagectl build ./server
+
+.PHONY: build
+build: ## build bin/stagectl
+	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/stagectl
+
+.PHONY: test
+test: ## vet, and run the tests that need nothing but Go (RACE=1: with the race detector)
+	go vet ./... $(testdata)
+	go test $(if $(filter 1,$(RACE)),-race) ./...
+
+.PHONY: e2e
+e2e: ## run the tests against real engines and a real registry (as root)
+	testdata/e2e/deps.sh
+	go test -count=1 -timeout 25m ./testdata/e2e/...
+
+.PHONY: lint
+lint: ## run golangci-lint, and shellcheck where it is installed
+	go run $(GOLANGCI_LINT) run ./... $(testdata)
+	if command -v shellcheck >/dev/null; then shellcheck .ci/run testdata/e2e/*.sh; fi
+
+.PHONY: fuzz
+fuzz: ## run every fuzz test for FUZZTIME (30s)
+	@targets=$$(go test -list '^Fuzz' ./... | \
+		awk '/^Fuzz/ { names[n++] = $$1 } $$1 == "ok" { for (i = 0; i < n; i++) print $$2, names[i]; n = 0 }'); \
+	while read -r package name; do \
+		[[ -z $$package ]] || go test -run '^$$' -fuzz "^$$name\$$" -fuzzminimizetime 5x -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+	done <<<"$$targets"
+
+.PHONY: cover
+cover: ## print the test coverage of each package and of all
+	go test -coverprofile cover.out ./...
+	@go tool cover -func cover.out | tail -n 1
+
+.PHONY: bench
+bench: ## run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: cross
+cross: ## build and vet for the systems that the tests do not run on
+	@for target in $(CROSS); do \
+		export CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/}; \
+		echo "$$target"; \
+		go build ./...; \
+		go vet ./... $(testdata); \
+	done
