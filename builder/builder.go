@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/stagectl/stagectl/builder/compile"
 	"github.com/stagectl/stagectl/builder/event"
 	"github.com/stagectl/stagectl/builder/image"
+	"github.com/stagectl/stagectl/builder/layer"
 	"github.com/stagectl/stagectl/builder/output"
 	"github.com/stagectl/stagectl/builder/plan"
 	"github.com/stagectl/stagectl/builder/registry"
@@ -86,6 +88,11 @@ func (b *Builder) Build(ctx context.Context, p *plan.Plan, outputs ...Output) (*
 	if err != nil {
 		return nil, err
 	}
+	unpin, err := s.Cache.Pin()
+	if err != nil {
+		return nil, err
+	}
+	defer unpin()
 	bases, binaries, err := s.resolveAndCompile(ctx)
 	if err != nil {
 		return nil, err
@@ -138,7 +145,14 @@ func (b *Builder) start(p *plan.Plan, outputs []Output) (*session, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	s := &session{Builder: *b, plan: p}
+	if err := layer.Compression(p.Compression).Valid(); err != nil {
+		return nil, err
+	}
+	planned := *p
+	if planned.Epoch.IsZero() {
+		planned.Epoch = time.Unix(0, 0)
+	}
+	s := &session{Builder: *b, plan: &planned}
 	if err := s.defaults(); err != nil {
 		return nil, err
 	}

@@ -218,6 +218,34 @@ func layersOf(t testing.TB, p image.Platform) []string {
 	return lines
 }
 
+// The zero values of a plan mean the defaults.
+func TestZeroPlan(t *testing.T) {
+	b, _ := newBuilder(t, t.TempDir())
+	p := serverPlan(t.TempDir(), plan.Static)
+	want := archiveOf(t, b, p)
+	p.Epoch, p.Compression = time.Time{}, plan.Compression{}
+	if !bytes.Equal(archiveOf(t, b, p), want) {
+		t.Error("the archive differs from that with epoch 0 and gzip")
+	}
+	if !p.Epoch.IsZero() {
+		t.Error("the plan was changed")
+	}
+	p.Compression.Algorithm = "lzma"
+	if _, err := b.Build(t.Context(), p); err == nil || !strings.Contains(err.Error(), "lzma") {
+		t.Errorf("got %v for an unknown compression", err)
+	}
+}
+
+func TestBinaryIntoDirectory(t *testing.T) {
+	b, _ := newBuilder(t, t.TempDir())
+	p := serverPlan(t.TempDir(), plan.Scratch)
+	p.Images[0].Stages[1].Steps[0].Copy.Dest = "/bin/"
+	want := []string{"drwxr-xr-x 0:0 /bin", "-rwxr-xr-x 0:0 2400004 /bin/server"}
+	if diff := cmp.Diff(want, layersOf(t, build(t, b, p)[0].Images[0])); diff != "" {
+		t.Errorf("layer (-want +got):\n%s", diff)
+	}
+}
+
 // A file from elsewhere does not tell where it was.
 func TestCopyAbsolute(t *testing.T) {
 	dir, elsewhere := t.TempDir(), t.TempDir()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/stagectl/stagectl/builder/base"
 	"github.com/stagectl/stagectl/builder/compile"
@@ -115,12 +116,15 @@ func (st *stacker) stageFiles(c *plan.Copy) ([]layer.File, error) {
 	if err := st.checkInterpreter(b); err != nil {
 		return nil, err
 	}
-	mode := fs.FileMode(0o755)
+	mode, dest := fs.FileMode(0o755), path.Clean(c.Dest)
 	if c.Mode != nil {
 		mode = *c.Mode
 	}
+	if strings.HasSuffix(c.Dest, "/") {
+		dest = path.Join(dest, path.Base(c.Source))
+	}
 	return []layer.File{{
-		Path: path.Clean(c.Dest), Mode: mode, UID: c.UID, GID: c.GID, Size: b.Size,
+		Path: dest, Mode: mode, UID: c.UID, GID: c.GID, Size: b.Size,
 		Open: func() (io.ReadCloser, error) { return os.Open(b.Path) },
 	}}, nil
 }

@@ -101,12 +101,14 @@ func (f *planFlags) check() error {
 	if err := base.ValidName(f.base); err != nil {
 		return usagef("--base: %w", err)
 	}
-	if _, err := plan.ParseAbs("path", f.binaryPath); err != nil {
-		return usagef("--binary-path: %w", err)
-	}
 	if strings.HasSuffix(f.binaryPath, "/") {
 		return usagef("--binary-path %q: it is a directory, not a path; add {name}", f.binaryPath)
 	}
+	clean, err := plan.ParseAbs("path", f.binaryPath)
+	if err != nil {
+		return usagef("--binary-path: %w", err)
+	}
+	f.binaryPath = clean
 	if _, err := f.compressionOf(); err != nil {
 		return err
 	}
