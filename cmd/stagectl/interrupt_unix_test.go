@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -204,9 +205,10 @@ func hangWriting(t *testing.T, dir string) (args, env []string, hangs func()) {
 func hangingRegistry(t *testing.T, hang func(*http.Request) bool) (host string, hangs func()) {
 	t.Helper()
 	backend := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))
-	hanging, armed := make(chan struct{}, 16), false
+	hanging := make(chan struct{}, 16)
+	var armed atomic.Bool
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if armed && hang(r) {
+		if armed.Load() && hang(r) {
 			hanging <- struct{}{}
 			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
@@ -227,6 +229,6 @@ func hangingRegistry(t *testing.T, hang func(*http.Request) bool) (host string, 
 	if err := remote.Write(ref, img); err != nil {
 		t.Fatal(err)
 	}
-	armed = true
+	armed.Store(true)
 	return host, func() { <-hanging }
 }

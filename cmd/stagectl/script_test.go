@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -91,64 +92,70 @@ func hostGoEnv(t *testing.T) []string {
 
 // requestLog is a registry that notes what it is asked.
 type requestLog struct {
-	http.Handler
-	requests []*http.Request
+	registry http.Handler
 	status   int
+
+	mu       sync.Mutex
+	requests []string
 }
 
 func (l *requestLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	l.requests = append(l.requests, r)
+	l.mu.Lock()
+	l.requests = append(l.requests, r.Method+" "+r.URL.String())
+	l.mu.Unlock()
 	if l.status != 0 {
 		w.WriteHeader(l.status)
 		return
 	}
-	l.Handler.ServeHTTP(w, r)
+	l.registry.ServeHTTP(w, r)
 }
 
-// serialized answers one request after another, so that the log needs no lock.
-type serialized struct {
-	turn chan struct{}
-	next http.Handler
-}
-
-func (s serialized) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
-	s.next.ServeHTTP(w, r)
+// take returns the requests so far and forgets them.
+func (l *requestLog) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	requests := l.requests
+	l.requests = nil
+	return requests
 }
 
 func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: registry VAR [STATUS]")
 	}
-	l := &requestLog{Handler: ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))}
+	l := &requestLog{registry: ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))}
 	if len(args) > 1 {
 		status, err := strconv.Atoi(args[1])
 		ts.Check(err)
 		l.status = status
 	}
-	server := httptest.NewServer(serialized{make(chan struct{}, 1), l})
-	ts.Defer(server.Close)
-	ts.Setenv(args[0], strings.TrimPrefix(server.URL, "http://"))
-	logs[ts.Getenv(args[0])] = l
-	ts.Defer(func() { delete(logs, ts.Getenv(args[0])) })
+	server := httptest.NewServer(l)
+	host := strings.TrimPrefix(server.URL, "http://")
+	ts.Setenv(args[0], host)
+	logs.Store(host, l)
+	ts.Defer(func() {
+		server.Close()
+		logs.Delete(host)
+	})
 }
 
-// logs of the registries by their host; scripts do not run in parallel.
-var logs = map[string]*requestLog{}
+// logs of the registries of all scripts, which run at the same time, by host.
+var logs sync.Map
+
+func logOf(host string) *requestLog {
+	l, _ := logs.Load(host)
+	known, _ := l.(*requestLog)
+	return known
+}
 
 func cmdRequests(ts *testscript.TestScript, _ bool, args []string) {
-	l := logs[ts.Getenv(args[0])]
+	l := logOf(ts.Getenv(args[0]))
 	if l == nil {
 		ts.Fatalf("no registry %s", args[0])
 	}
-	var lines []string
-	for _, r := range l.requests {
-		if r.Method == args[1] && (len(args) < 3 || strings.Contains(r.URL.String(), args[2])) {
-			lines = append(lines, r.Method+" "+r.URL.String())
-		}
-	}
-	l.requests = nil
+	lines := slices.DeleteFunc(l.take(), func(line string) bool {
+		return !strings.HasPrefix(line, args[1]) || len(args) > 2 && !strings.Contains(line, args[2])
+	})
 	slices.Sort(lines)
 	_, err := fmt.Fprintln(ts.Stdout(), strings.Join(lines, "\n"))
 	ts.Check(err)
@@ -190,8 +197,8 @@ func cmdAlpine(ts *testscript.TestScript, neg bool, args []string) {
 	} else {
 		ts.Check(remote.WriteIndex(ref, idx))
 	}
-	if l := logs[ref.Context().RegistryStr()]; l != nil {
-		l.requests = nil
+	if l := logOf(ref.Context().RegistryStr()); l != nil {
+		l.take()
 	}
 }
 
