@@ -19,7 +19,7 @@ help: ## list the targets
 
 .PHONY: image
 image: build ## build stagectl and, with it, the sample server's image.tar
-	bin/stagectl build ./server
+	bin/stagectl build -p 8080 ./server
 
 .PHONY: build
 build: ## build bin/stagectl
