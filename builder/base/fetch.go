@@ -36,30 +36,37 @@ func inTurn[C, V any](ctx context.Context, candidates []C, try func(i int) (V, e
 	return none, errs
 }
 
-// manifest returns the bytes of a manifest from the cache or the first
-// repository that has it, which is held to the digest.
-func (r *Resolver) manifest(ctx context.Context, repos []name.Repository, desc v1.Descriptor) ([]byte, error) {
+// found is a manifest, and the repositories to ask for what it describes: the
+// one that had it, and those that come after that.
+type found struct {
+	raw   []byte
+	repos []name.Repository
+}
+
+// manifest returns a manifest from the cache or from the first repository that
+// has it, which is held to the digest.
+func (r *Resolver) manifest(ctx context.Context, repos []name.Repository, desc v1.Descriptor) (found, error) {
 	if raw, err := r.cached(desc); err == nil {
-		return raw, nil
+		return found{raw, repos}, nil
 	}
 	puller, err := r.Registry.Puller()
 	if err != nil {
-		return nil, notCached(repos, desc, err)
+		return found{}, notCached(repos, desc, err)
 	}
-	return inTurn(ctx, repos, func(i int) ([]byte, error) {
+	return inTurn(ctx, repos, func(i int) (found, error) {
 		ref := repos[i].Digest(desc.Digest.String())
 		got, err := puller.Get(ctx, ref)
 		if err != nil {
-			return nil, &answer{registry.Name(ref), err}
+			return found{}, &answer{registry.Name(ref), err}
 		}
 		if err := checkManifest(got.Descriptor); err != nil {
-			return nil, err
+			return found{}, err
 		}
 		if desc.Size != unknownSize && desc.Size != got.Size {
-			return nil, wrongSize(desc, got.Size)
+			return found{}, wrongSize(desc, got.Size)
 		}
 		_, err = r.Cache.Put(desc.Digest, bytes.NewReader(got.Manifest))
-		return got.Manifest, err
+		return found{got.Manifest, repos[i:]}, err
 	})
 }
 

@@ -32,6 +32,7 @@ var (
 // server is a registry that counts and may spoil what is asked of it.
 type server struct {
 	host    string
+	close   func()
 	handler http.Handler
 	blobs   ggcr.BlobHandler
 
@@ -47,6 +48,7 @@ func newServer(t *testing.T) *server {
 	s.handler = ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)), ggcr.WithBlobHandler(s.blobs))
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)
+	s.close = h.Close
 	s.host = strings.TrimPrefix(h.URL, "http://")
 	return s
 }
@@ -293,4 +295,28 @@ func (e *events) of(phase event.Phase) []event.State {
 		}
 	}
 	return states
+}
+
+// requestLog is the order in which several servers were asked.
+type requestLog struct {
+	mu  sync.Mutex
+	all []rune
+}
+
+// note is for the server that c stands for.
+func (l *requestLog) note(c rune) func(http.ResponseWriter, *http.Request) bool {
+	return func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/v2/" {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.all = append(l.all, c)
+		}
+		return false
+	}
+}
+
+func (l *requestLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.all)
 }

@@ -124,15 +124,16 @@ func (r *Resolver) load(ctx context.Context, origin name.Reference, digest v1.Ha
 		s.repos = append(s.repos, ref.Context())
 	}
 	desc := v1.Descriptor{Digest: digest, Size: unknownSize}
-	raw, err := r.manifest(ctx, s.repos, desc)
+	f, err := r.manifest(ctx, s.repos, desc)
 	if err != nil {
 		return nil, err
 	}
-	m, err := parseManifest(raw)
+	m, err := parseManifest(f.raw)
 	if err != nil {
 		return nil, err
 	}
-	desc.MediaType, desc.Size = m.MediaType, int64(len(raw))
+	s.repos = f.repos
+	desc.MediaType, desc.Size = m.MediaType, int64(len(f.raw))
 	if m.Manifests == nil {
 		s.children, err = s.only(ctx, desc)
 	} else {

@@ -20,6 +20,7 @@ import (
 type remoteImage struct {
 	ctx      context.Context //nolint:containedctx // v1.Layer's methods take none
 	source   *remoteSource
+	repos    []name.Repository
 	digest   v1.Hash
 	raw      []byte
 	manifest *v1.Manifest
@@ -31,19 +32,19 @@ var _ partial.CompressedImageCore = (*remoteImage)(nil)
 
 // open reads the manifest and the config of an image.
 func (s *remoteSource) open(ctx context.Context, desc v1.Descriptor) (*remoteImage, error) {
-	raw, err := s.r.manifest(ctx, s.repos, desc)
+	f, err := s.r.manifest(ctx, s.repos, desc)
 	if err != nil {
 		return nil, err
 	}
-	m, err := parseManifest(raw)
+	m, err := parseManifest(f.raw)
 	if err != nil {
 		return nil, err
 	}
 	if m.MediaType != desc.MediaType {
 		return nil, fmt.Errorf("manifest %s is listed as %s, but is %s", desc.Digest, desc.MediaType, m.MediaType)
 	}
-	img := &remoteImage{ctx: ctx, source: s, digest: desc.Digest, raw: raw}
-	if img.manifest, err = v1.ParseManifest(bytes.NewReader(raw)); err != nil {
+	img := &remoteImage{ctx: ctx, source: s, repos: f.repos, digest: desc.Digest, raw: f.raw}
+	if img.manifest, err = v1.ParseManifest(bytes.NewReader(f.raw)); err != nil {
 		return nil, fmt.Errorf("reading manifest %s: %w", desc.Digest, err)
 	}
 	img.manifest.MediaType = m.MediaType
@@ -52,7 +53,7 @@ func (s *remoteSource) open(ctx context.Context, desc v1.Descriptor) (*remoteIma
 
 func (i *remoteImage) readConfig(ctx context.Context) error {
 	desc := i.manifest.Config
-	b, err := i.source.r.blob(ctx, i.source.repos, ownBlob(desc))
+	b, err := i.source.r.blob(ctx, i.repos, ownBlob(desc))
 	if err != nil {
 		return err
 	}
@@ -91,7 +92,7 @@ func (i *remoteImage) LayerByDigest(h v1.Hash) (partial.CompressedLayer, error) 
 // that a push to the same registry can mount instead of upload.
 func (i *remoteImage) mountable() v1.Image {
 	img, _ := partial.CompressedToImage(i) // which has no error to return
-	return mountable{img, i.source.repos[0].Digest(i.digest.String())}
+	return mountable{img, i.repos[0].Digest(i.digest.String())}
 }
 
 // remoteLayer is a layer of a remoteImage.
@@ -120,7 +121,7 @@ func (l *remoteLayer) Compressed() (io.ReadCloser, error) {
 		c = foreignBlob(l.desc, l.i.digest)
 	}
 	c.progress = s.r.Progress
-	b, err := s.r.blob(l.i.ctx, s.repos, c)
+	b, err := s.r.blob(l.i.ctx, l.i.repos, c)
 	if err != nil {
 		return nil, fmt.Errorf("reading a layer of base %s: %w", s.origin, err)
 	}

@@ -265,22 +265,21 @@ func withStartInterval(img v1.Image, interval time.Duration) (v1.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading manifest: %w", err)
 	}
-	m = m.DeepCopy()
 	if m.Config.Digest, m.Config.Size, err = v1.SHA256(bytes.NewReader(raw)); err != nil {
 		return nil, fmt.Errorf("setting config: %w", err)
 	}
 	return &reconfigured{remanifested{Image: img, manifest: m}, raw}, nil
 }
 
-// reconfigured is an image with another config blob.
+// reconfigured is an image with another config blob, which differs in what
+// v1.ConfigFile does not have.
 type reconfigured struct {
 	remanifested
 	raw []byte
 }
 
-func (i *reconfigured) RawConfigFile() ([]byte, error)      { return bytes.Clone(i.raw), nil }
-func (i *reconfigured) ConfigFile() (*v1.ConfigFile, error) { return partial.ConfigFile(i) }
-func (i *reconfigured) ConfigName() (v1.Hash, error)        { return i.manifest.Config.Digest, nil }
+func (i *reconfigured) RawConfigFile() ([]byte, error) { return bytes.Clone(i.raw), nil }
+func (i *reconfigured) ConfigName() (v1.Hash, error)   { return i.manifest.Config.Digest, nil }
 
 func (i *reconfigured) LayerByDigest(h v1.Hash) (v1.Layer, error) {
 	if h == i.manifest.Config.Digest {

@@ -399,19 +399,19 @@ func TestAssembleAnnotations(t *testing.T) {
 }
 
 func TestAssembleHealthcheck(t *testing.T) {
-	const base = `{"config": {"Healthcheck": {"Test": ["CMD", "/check"], "Interval": 3000000000, "StartInterval": 9007199254740993}}}`
+	const base = `{"config": {"Healthcheck": {"Test": ["CMD", "/check"], "Interval": 9007199254740995, "StartInterval": 9007199254740993}}}`
 	tests := []struct {
 		name, base string
 		configure  func(*v1.Config)
 		want       string
 	}{
-		{"kept", base, nil, `{"Interval":3000000000,"StartInterval":9007199254740993,"Test":["CMD","/check"]}`},
-		{"kept beside other changes", base, func(c *v1.Config) { c.User = "app" }, `{"Interval":3000000000,"StartInterval":9007199254740993,"Test":["CMD","/check"]}`},
+		{"kept", base, nil, `{"Interval":9007199254740995,"StartInterval":9007199254740993,"Test":["CMD","/check"]}`},
+		{"kept beside other changes", base, func(c *v1.Config) { c.User = "app" }, `{"Interval":9007199254740995,"StartInterval":9007199254740993,"Test":["CMD","/check"]}`},
 		{"interval changed", base, func(c *v1.Config) { c.Healthcheck.Interval = 1 }, `{"Interval":1,"StartInterval":9007199254740993,"Test":["CMD","/check"]}`},
 		{"replaced", base, func(c *v1.Config) { c.Healthcheck = &v1.HealthConfig{Test: []string{"CMD", "/other"}} }, `{"Test":["CMD","/other"]}`},
 		{"replaced by the like", base, func(c *v1.Config) {
-			c.Healthcheck = &v1.HealthConfig{Test: []string{"CMD", "/check"}, Interval: 3 * time.Second}
-		}, `{"Test":["CMD","/check"],"Interval":3000000000}`},
+			c.Healthcheck = &v1.HealthConfig{Test: []string{"CMD", "/check"}, Interval: 9007199254740995}
+		}, `{"Test":["CMD","/check"],"Interval":9007199254740995}`},
 		{"removed", base, func(c *v1.Config) { c.Healthcheck = nil }, ``},
 		{"without a start interval", `{"config": {"Healthcheck": {"Test": ["NONE"]}}}`, nil, `{"Test":["NONE"]}`},
 		{"none", `{}`, nil, ``},
@@ -502,7 +502,7 @@ func layerOf(t testing.TB, img v1.Image) v1.Layer {
 }
 
 func TestAssembleScratch(t *testing.T) {
-	p := v1.Platform{OS: "linux", Architecture: "arm", Variant: "v6"}
+	p := v1.Platform{OS: "linux", Architecture: "arm", Variant: "v6", OSVersion: "1", OSFeatures: []string{"f"}}
 	for _, n := range []int{0, 1, 2} {
 		t.Run(fmt.Sprintf("%d layers", n), func(t *testing.T) {
 			base, err := image.Empty(p)
@@ -516,15 +516,8 @@ func TestAssembleScratch(t *testing.T) {
 			if got := cf.Platform(); !got.Equals(p) || len(cf.History) != n {
 				t.Errorf("platform %s, %d entries in the history", got, len(cf.History))
 			}
-			raw, err := img.RawManifest()
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, s := range []string{string(raw), string(mustRaw(t, img))} {
-				if strings.Contains(s, "null") {
-					t.Errorf("null is not a list: %s", s)
-				}
-			}
+			noNull(t, base)
+			noNull(t, img)
 		})
 	}
 }
@@ -534,12 +527,16 @@ func TestAssembleNoLists(t *testing.T) {
 	img := dockerBase(t, `{"rootfs": {"type": "layers"}, "history": null}`)
 	m := manifestOf(t, img)
 	m.Layers = nil
-	got := assemble(t, &shared{img, m, configOf(t, img), nil}, image.Spec{Platform: amd64})
-	raw, err := got.RawManifest()
+	noNull(t, assemble(t, &shared{Image: img, m: m, cf: configOf(t, img)}, image.Spec{Platform: amd64}))
+}
+
+func noNull(t testing.TB, img v1.Image) {
+	t.Helper()
+	raw, err := img.RawManifest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := string(raw) + string(mustRaw(t, got)); strings.Contains(s, "null") {
+	if s := string(raw) + string(mustRaw(t, img)); strings.Contains(s, "null") {
 		t.Errorf("null is not a list: %s", s)
 	}
 }
@@ -562,18 +559,32 @@ func dump(t testing.TB, img v1.Image) string {
 	return strings.Join([]string{string(raw), string(mustRaw(t, img)), asJSON(cf), asJSON(m)}, "\n")
 }
 
-// shared is an image that hands out its own manifest, config and layers, not
-// copies, as an implementation may.
+// shared is an image that hands out its own manifest, config and descriptors,
+// not copies, as an implementation may.
 type shared struct {
 	v1.Image
-	m      *v1.Manifest
-	cf     *v1.ConfigFile
-	layers []v1.Layer
+	m  *v1.Manifest
+	cf *v1.ConfigFile
 }
 
 func (s *shared) Manifest() (*v1.Manifest, error)     { return s.m, nil }
 func (s *shared) ConfigFile() (*v1.ConfigFile, error) { return s.cf, nil }
-func (s *shared) Layers() ([]v1.Layer, error)         { return s.layers, nil }
+
+func (s *shared) LayerByDigest(h v1.Hash) (v1.Layer, error) {
+	l, err := s.Image.LayerByDigest(h)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(s.m.Layers, func(d v1.Descriptor) bool { return d.Digest == h })
+	return &sharedLayer{l, &s.m.Layers[i]}, nil
+}
+
+type sharedLayer struct {
+	v1.Layer
+	desc *v1.Descriptor
+}
+
+func (l *sharedLayer) Descriptor() (*v1.Descriptor, error) { return l.desc, nil }
 
 func TestAssembleLeavesBase(t *testing.T) {
 	const config = `{
@@ -581,11 +592,7 @@ func TestAssembleLeavesBase(t *testing.T) {
 		"config": {"Env": ["A=1"], "Labels": {"l": "base"}, "Healthcheck": {"Test": ["CMD", "x"], "StartInterval": 5}}
 	}`
 	img := dockerBase(t, config, gzipLayer("one"), plainBaseLayer("two"))
-	layers, err := img.Layers()
-	if err != nil {
-		t.Fatal(err)
-	}
-	base := &shared{img, manifestOf(t, img), configOf(t, img), slices.Clone(layers)}
+	base := &shared{img, manifestOf(t, img), configOf(t, img)}
 	before := dump(t, base)
 	own := newLayer(t, "server")
 	one := func(value string) v1.Image {
@@ -607,9 +614,6 @@ func TestAssembleLeavesBase(t *testing.T) {
 	}
 	if got := dump(t, base); got != before {
 		t.Errorf("the base changed:\n%s", cmp.Diff(before, got))
-	}
-	if diff := cmp.Diff(layers, base.layers, cmp.Comparer(func(a, b v1.Layer) bool { return a == b })); diff != "" {
-		t.Errorf("the base's layers changed:\n%s", diff)
 	}
 }
 

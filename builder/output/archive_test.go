@@ -104,6 +104,9 @@ func TestArchiveListing(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("entries (-want +got):\n%s", diff)
 	}
+	if !bytes.HasSuffix(out, make([]byte, 1024)) {
+		t.Error("the end of the tar is missing")
+	}
 }
 
 func TestArchiveReproducible(t *testing.T) {
@@ -198,20 +201,28 @@ func asJSON(t testing.TB, v any) string {
 }
 
 func TestArchiveHost(t *testing.T) {
-	windows := v1.Platform{OS: "windows", Architecture: "arm64"}
-	images := []image.Platform{
-		newImage(t, windows), newImage(t, armv6), newImage(t, armv7), newImage(t, arm64),
-	}
+	windows := newImage(t, v1.Platform{OS: "windows", Architecture: "arm64"})
+	v6, v7, v8 := newImage(t, armv6), newImage(t, armv7), newImage(t, arm64)
+	all := []image.Platform{windows, v6, v7, v8}
 	tests := []struct {
-		host v1.Platform
-		want int
+		name   string
+		images []image.Platform
+		host   v1.Platform
+		want   image.Platform
 	}{
-		{arm64, 3}, {armv7, 2}, {armv6, 1}, {v1.Platform{OS: "linux", Architecture: "arm"}, 2}, {amd64, 0}, {v1.Platform{}, 0},
+		{"same", all, arm64, v8},
+		{"same variant", all, armv7, v7},
+		{"same lower variant", all, armv6, v6},
+		{"the usual variant", all, v1.Platform{OS: "linux", Architecture: "arm"}, v7},
+		{"lower variant", []image.Platform{v8, v6}, armv7, v6},
+		{"higher variant only", []image.Platform{v8, v7}, armv6, v8},
+		{"another", all, amd64, windows},
+		{"unknown", all, v1.Platform{}, windows},
 	}
 	for _, tt := range tests {
-		t.Run(tt.host.String(), func(t *testing.T) {
-			dir := untar(t, archive(t, output.Archive{Docker: true, Host: tt.host}, newResult("x", images, "x:v1")))
-			want := asJSON(t, []saved{savedEntry(t, images[tt.want], "x:v1")})
+		t.Run(tt.name, func(t *testing.T) {
+			dir := untar(t, archive(t, output.Archive{Docker: true, Host: tt.host}, newResult("x", tt.images, "x:v1")))
+			want := asJSON(t, []saved{savedEntry(t, tt.want, "x:v1")})
 			if diff := cmp.Diff(want, readFile(t, filepath.Join(dir, "manifest.json"))); diff != "" {
 				t.Errorf("manifest.json (-want +got):\n%s", diff)
 			}
@@ -329,6 +340,36 @@ func TestArchiveForeignLayer(t *testing.T) {
 			t.Errorf("layer %d: %v", i+1, err)
 		}
 	}
+}
+
+// Layers are closed, and not opened when it is too late for that.
+func TestArchiveOpensLayers(t *testing.T) {
+	opens, closes := 0, 0
+	l := opened{newLayer(t, "server", 1000), func(l v1.Layer) (io.ReadCloser, error) {
+		opens++
+		rc, err := l.Compressed()
+		return closing{rc, func() { closes++ }}, err
+	}}
+	results := single(t, l)
+	archive(t, output.Archive{}, results...)
+	if opens != 2 || closes != 2 {
+		t.Errorf("the layer was opened %d times, to fetch and to write it, and closed %d times", opens, closes)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := (&output.Archive{Writer: io.Discard}).Write(ctx, results); !errors.Is(err, context.Canceled) || opens != 2 {
+		t.Errorf("the layer was opened %d times, %v", opens-2, err)
+	}
+}
+
+type closing struct {
+	io.ReadCloser
+	closed func()
+}
+
+func (c closing) Close() error {
+	c.closed()
+	return c.ReadCloser.Close()
 }
 
 // Whatever fails, the old file stays, and nothing beside it.

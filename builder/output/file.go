@@ -138,7 +138,6 @@ func follow(name string) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("%w: %s: %w", errMissing, filepath.Dir(name), withoutPath(err))
 		}
-		name = filepath.Join(dir, filepath.Base(name))
 		target, err := os.Readlink(name)
 		if err != nil {
 			return name, nil //nolint:nilerr // it is no link

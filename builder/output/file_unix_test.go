@@ -5,6 +5,7 @@ package output_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stagectl/stagectl/builder/event"
+	"github.com/stagectl/stagectl/builder/image"
 	"github.com/stagectl/stagectl/builder/output"
 )
 
@@ -112,6 +114,62 @@ func TestArchiveIntoPipe(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"link", "pipe"}, tree(t, dir)); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
+	}
+}
+
+// A shell's >(docker load) is a path like this, in a directory where no file can
+// be made.
+func TestArchiveIntoDescriptor(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	a := &output.Archive{Path: fmt.Sprintf("/dev/fd/%d", w.Fd())}
+	if _, err := os.Stat(a.Path); err != nil {
+		t.Skip(err)
+	}
+	if err := a.Check(); err != nil {
+		t.Error(err)
+	}
+	got := make(chan string)
+	go func() {
+		content, err := io.ReadAll(r)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- string(content)
+	}()
+	results := single(t)
+	if _, err := a.Write(t.Context(), results); err != nil {
+		t.Error(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	if <-got != string(archive(t, output.Archive{}, results...)) {
+		t.Error("another archive came through")
+	}
+}
+
+// Not even root can make files in /proc.
+func TestReadOnlyDirectory(t *testing.T) {
+	if _, err := os.Stat("/proc/self"); err != nil {
+		t.Skip(err)
+	}
+	const name = "/proc/image"
+	for _, out := range []interface {
+		Check() error
+		Write(context.Context, []image.Result) ([]output.Written, error)
+	}{&output.Archive{Path: name}, &output.Layout{Dir: name}} {
+		err := out.Check()
+		if err == nil || !strings.HasPrefix(err.Error(), "writing /proc/image: ") || strings.Contains(err.Error(), "stagectl-") {
+			t.Errorf("%T: check: %v", out, err)
+		}
+		if _, writeErr := out.Write(t.Context(), single(t)); writeErr == nil || writeErr.Error() != err.Error() {
+			t.Errorf("%T: write: %v", out, writeErr)
+		}
 	}
 }
 
