@@ -86,7 +86,7 @@ type source interface {
 func (r *Resolver) Platforms(ctx context.Context, name string) ([]v1.Platform, error) {
 	src, err := r.source(ctx, name)
 	if err != nil {
-		return nil, failed(ctx, name, err)
+		return nil, fmt.Errorf("resolving base %s: %w", name, err)
 	}
 	return src.platforms(), nil
 }
@@ -97,24 +97,16 @@ func (r *Resolver) Platforms(ctx context.Context, name string) ([]v1.Platform, e
 func (r *Resolver) Image(ctx context.Context, name string, p v1.Platform) (*Image, error) {
 	src, err := r.source(ctx, name)
 	if err != nil {
-		return nil, failed(ctx, name, err)
+		return nil, fmt.Errorf("resolving base %s: %w", name, err)
 	}
 	img, err := src.image(ctx, p)
 	if pe := (*PlatformError)(nil); errors.As(err, &pe) {
 		return nil, &PlatformError{Base: name, Want: p, Have: pe.Have}
 	}
 	if err != nil {
-		return nil, failed(ctx, name, err)
+		return nil, fmt.Errorf("resolving base %s: %w", name, err)
 	}
 	return img, nil
-}
-
-// failed wraps err, or the cause why ctx has ended.
-func failed(ctx context.Context, name string, err error) error {
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	return fmt.Errorf("resolving base %s: %w", name, err)
 }
 
 func (r *Resolver) source(ctx context.Context, name string) (source, error) {
@@ -122,15 +114,16 @@ func (r *Resolver) source(ctx context.Context, name string) (source, error) {
 }
 
 func (r *Resolver) find(ctx context.Context, name string) (src source, err error) {
+	switch name {
+	case plan.Static:
+		return builtin{staticImage}, nil
+	case plan.Scratch:
+		return builtin{image.Empty}, nil
+	}
 	task := r.Progress.Start(event.Resolve, name, 0)
 	var found string
 	defer func() { task.End(err, found) }()
-	switch {
-	case name == plan.Static:
-		return builtin{staticImage}, nil
-	case name == plan.Scratch:
-		return builtin{image.Empty}, nil
-	case strings.HasPrefix(name, layoutPrefix), strings.HasPrefix(name, archivePrefix):
+	if strings.HasPrefix(name, layoutPrefix) || strings.HasPrefix(name, archivePrefix) {
 		return r.openFile(name)
 	}
 	s, err := r.resolve(ctx, name)

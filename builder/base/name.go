@@ -13,10 +13,10 @@ import (
 // ValidName says what is wrong with the name of a base, by its form alone, or
 // nil.
 func ValidName(s string) error {
-	switch {
-	case s == "":
+	switch s {
+	case "":
 		return errors.New("it is empty; the base without files is scratch")
-	case s == plan.Static, s == plan.Scratch:
+	case plan.Static, plan.Scratch:
 		return nil
 	}
 	for _, prefix := range []string{layoutPrefix, archivePrefix} {

@@ -9,10 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
@@ -262,9 +265,9 @@ func TestErrors(t *testing.T) {
 			want:   "resolving base HOST/x: HOST/x:latest: 403 Forbidden, DENIED: one two, X: three",
 		},
 		"forbidden, endless": {
-			spoil:  answers(http.StatusForbidden, `{"errors":[{"code":"DENIED","message":"`+strings.Repeat("é", 1000)+`"}]}`),
+			spoil:  answers(http.StatusForbidden, `{"errors":[{"code":"DENIED","message":"x`+strings.Repeat("é", 1000)+`"}]}`),
 			status: http.StatusForbidden,
-			want:   "resolving base HOST/x: HOST/x:latest: 403 Forbidden, DENIED: " + strings.Repeat("é", 246) + "…",
+			want:   "resolving base HOST/x: HOST/x:latest: 403 Forbidden, DENIED: x" + strings.Repeat("é", 245) + "…",
 		},
 		"out of order": {
 			spoil:  answers(http.StatusInsufficientStorage, page),
@@ -301,6 +304,12 @@ func TestErrors(t *testing.T) {
 			if te := (*transport.Error)(nil); tt.status != 0 && (!errors.As(err, &te) || te.StatusCode != tt.status) {
 				t.Errorf("the cause is not an answer of status %d: %v", tt.status, te)
 			}
+			// A server that is in trouble is not asked for more.
+			if tt.status >= 500 {
+				if diff := cmp.Diff([]string{"HEAD manifests"}, s.asked()); diff != "" {
+					t.Errorf("requests (-want +got):\n%s", diff)
+				}
+			}
 			_, again := newResolver(t).Platforms(t.Context(), s.host+tt.name)
 			if diff := cmp.Diff(err.Error(), fmt.Sprint(again)); diff != "" {
 				t.Errorf("Platforms (-Image +Platforms):\n%s", diff)
@@ -317,12 +326,39 @@ func closed(t *testing.T) string {
 	return s.host
 }
 
+// keychain counts how often credentials are asked for, which is once for each
+// attempt to connect, and fails where it has an error.
+type keychain struct {
+	asked atomic.Int32
+	err   error
+}
+
+func (k *keychain) Resolve(authn.Resource) (authn.Authenticator, error) {
+	k.asked.Add(1)
+	return authn.Anonymous, k.err
+}
+
 func TestRegistryDown(t *testing.T) {
-	host := closed(t)
-	_, err := newResolver(t).Image(t.Context(), host+"/x", amd64)
+	host, keys := closed(t), &keychain{}
+	r := newResolver(t)
+	r.Registry.Keychain = keys
+	_, err := r.Image(t.Context(), host+"/x", amd64)
 	if err == nil || !strings.HasPrefix(err.Error(), "resolving base "+host+"/x: "+host+"/x:latest: ") ||
 		!strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v", err)
+	}
+	if n := keys.asked.Load(); n != 1 {
+		t.Errorf("%d attempts to connect, want 1", n)
+	}
+}
+
+func TestCredentialsFail(t *testing.T) {
+	r := newResolver(t)
+	r.Registry.Keychain = &keychain{err: errors.New("one\ntwo")}
+	_, err := r.Image(t.Context(), "registry.example.com/x", amd64)
+	const want = "resolving base registry.example.com/x: registry.example.com/x:latest: finding credentials for registry.example.com: one two"
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 
@@ -466,6 +502,34 @@ func TestMirrorWithoutLayer(t *testing.T) {
 	}
 }
 
+// TestMirrorWithoutImage has a mirror that has the index alone.
+func TestMirrorWithoutImage(t *testing.T) {
+	mirror, origin := newServer(t), newServer(t)
+	desc := origin.image(t, "x", "", amd64, "text")
+	index := origin.index(t, "x", "latest", desc)
+	mirror.image(t, "x", "", amd64, "text") // without which it would not take the index
+	mirror.index(t, "x", "latest", desc)
+	mirror.spoiled(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, desc.Digest.String()) {
+			return false
+		}
+		w.WriteHeader(http.StatusNotFound)
+		return true
+	})
+	client := &registry.Client{Mirrors: []registry.Mirror{{Host: origin.host, Prefix: mirror.host}}}
+	r := with(newResolver(t).Cache, client)
+	l := layersOf(t, resolve(t, r, origin.host+"/x@"+index.Digest.String(), amd64))[0]
+	if ml, ok := l.(*remote.MountableLayer); !ok || ml.Reference.Context().RegistryStr() != origin.host {
+		t.Errorf("the layer is not one of %s: %#v", origin.host, l)
+	}
+	if diff := cmp.Diff([]string{"GET manifests", "GET manifests"}, mirror.asked()); diff != "" {
+		t.Errorf("requests to the mirror (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"GET manifests", "GET blobs"}, origin.asked()); diff != "" {
+		t.Errorf("requests to the origin (-want +got):\n%s", diff)
+	}
+}
+
 func TestOffline(t *testing.T) {
 	s := newServer(t)
 	desc := s.image(t, "x", "latest", amd64, "text")
@@ -565,6 +629,36 @@ func TestDamagedCache(t *testing.T) {
 		if got, err := read(layersOf(t, img)[0]); err != nil || got != gzipped(t, layerOf(t, "text")) {
 			t.Errorf("the layer is wrong: %v", err)
 		}
+	}
+}
+
+// TestCacheIsHeldToTheIndex has a manifest in the cache that an index describes
+// wrongly.
+func TestCacheIsHeldToTheIndex(t *testing.T) {
+	s, r := newServer(t), newResolver(t)
+	desc := s.image(t, "x", "", amd64, "text")
+	resolve(t, r, s.host+"/x@"+desc.Digest.String(), amd64)
+	s.index(t, "x", "latest", resized(desc, 7))
+	_, err := r.Image(t.Context(), s.host+"/x", amd64)
+	want := fmt.Sprintf("resolving base %s/x: %s has %d bytes, not the 7 it is listed with", s.host, desc.Digest, desc.Size)
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// TestCachedLayerIsNoManifest asks for a manifest by the digest of a layer,
+// which is too large to be kept in memory.
+func TestCachedLayerIsNoManifest(t *testing.T) {
+	s, r := newServer(t), newResolver(t)
+	s.image(t, "x", "latest", amd64, "text")
+	large := strings.Repeat(" ", 4<<20+1)
+	h := describe(t, "", large).Digest
+	if _, err := r.Cache.Put(h, strings.NewReader(large)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.Image(t.Context(), s.host+"/x@"+h.String(), amd64)
+	if te := (*transport.Error)(nil); !errors.As(err, &te) || te.StatusCode != http.StatusNotFound {
+		t.Errorf("got %v, want an answer of the registry", err)
 	}
 }
 

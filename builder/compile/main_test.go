@@ -248,17 +248,6 @@ func (c call) value(key string) string {
 	return ""
 }
 
-// flags returns the values of a flag.
-func (c call) flags(name string) []string {
-	var values []string
-	for _, arg := range c.Args {
-		if v, ok := strings.CutPrefix(arg, "-"+name+"="); ok {
-			values = append(values, v)
-		}
-	}
-	return values
-}
-
 // tree writes the files of a txtar archive to a new directory.
 func tree(t *testing.T, archive string) string {
 	t.Helper()

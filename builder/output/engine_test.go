@@ -27,7 +27,7 @@ func engines(t *testing.T, scripts map[string]string) string {
 	bin, dir := t.TempDir(), t.TempDir()
 	for name, script := range scripts {
 		script = "#!/bin/sh\nPATH=/usr/bin:/bin\n" + strings.ReplaceAll(script, "DIR", dir) + "\n"
-		if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o700); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -131,7 +131,7 @@ func TestEngineFails(t *testing.T) {
 	t.Run("not a program", func(t *testing.T) {
 		engines(t, map[string]string{"docker": ""})
 		path := filepath.Join(os.Getenv("PATH"), "docker")
-		if err := os.WriteFile(path, []byte("#!/nonexistent\n"), 0o700); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(path, []byte("#!/nonexistent\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		_, err := (&output.Engine{}).Write(t.Context(), big)
