@@ -10,11 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stagectl/stagectl/builder"
-	"github.com/stagectl/stagectl/builder/base"
-	"github.com/stagectl/stagectl/builder/cache"
 	"github.com/stagectl/stagectl/builder/output"
 	"github.com/stagectl/stagectl/builder/plan"
-	"github.com/stagectl/stagectl/builder/registry"
 )
 
 // buildOptions is what a build is told beyond the plan.
@@ -48,73 +45,17 @@ func (o *buildOptions) register(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.noCache, "no-cache", false, "make every layer anew")
 }
 
-// workshop is what builds and plans are made with.
-type workshop struct {
-	cache    *cache.Cache
-	client   *registry.Client
-	bases    *base.Resolver
-	front    *frontEnd
-	progress progress
-	dir      string
-	close    func()
-}
-
-// open sets up what o asks for. close ends the progress display and releases
-// the cache.
-func (a *app) open(o *buildOptions) (*workshop, error) {
-	dir, err := a.Getwd()
-	if err != nil {
-		return nil, fmt.Errorf("finding the working directory: %w", err)
-	}
-	client, err := o.client()
-	if err != nil {
-		return nil, err
-	}
-	p, err := a.display(&o.commonFlags)
-	if err != nil {
-		return nil, err
-	}
-	c, release, err := a.openCache(o.cacheDir)
-	if err != nil {
-		p.Close()
-		return nil, err
-	}
-	bases := &base.Resolver{Registry: client, Cache: c, Dir: dir, Progress: p.Event}
-	return &workshop{
-		cache: c, client: client, bases: bases, progress: p, dir: dir,
-		front: &frontEnd{
-			flags: &o.planFlags, dir: dir, getenv: a.Getenv,
-			compiler: a.compiler(&o.commonFlags, c, p.Event), bases: bases,
-		},
-		close: func() { p.Close(); release() },
-	}, nil
-}
-
 func (a *app) build(ctx context.Context, o *buildOptions, patterns []string) error {
-	if err := o.check(); err != nil {
-		return err
-	}
-	w, err := a.open(o)
+	w, err := a.prepare(ctx, o, patterns)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	outputs, err := o.outputs(a, w)
-	if err != nil {
-		return err
-	}
-	p, err := w.front.plan(ctx, patterns)
-	if err != nil {
-		return err
-	}
-	if err := o.checkPlan(p); err != nil {
-		return err
-	}
 	b := builder.Builder{
-		Compiler: w.front.compiler, Bases: w.bases, Cache: w.cache,
+		Compiler: w.compiler, Bases: w.bases, Cache: w.cache,
 		NoCache: o.noCache, Jobs: o.jobs, Progress: w.progress.Event,
 	}
-	result, err := b.Build(ctx, p, outputs...)
+	result, err := b.Build(ctx, w.plan, w.outputs...)
 	if err != nil {
 		return err
 	}
@@ -123,7 +64,7 @@ func (a *app) build(ctx context.Context, o *buildOptions, patterns []string) err
 	}
 	w.progress.Close()
 	if !o.quiet && o.progress != "json" {
-		if err := a.summarize(result, p); err != nil {
+		if err := a.summarize(result, w.plan); err != nil {
 			return err
 		}
 	}

@@ -24,26 +24,13 @@ func newPlanCommand(a *app) *cobra.Command {
 }
 
 func (a *app) plan(ctx context.Context, o *buildOptions, patterns []string) error {
-	if err := o.check(); err != nil {
-		return err
-	}
-	w, err := a.open(o)
+	w, err := a.prepare(ctx, o, patterns)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	if _, err := o.outputs(a, w); err != nil {
-		return err
-	}
-	p, err := w.front.plan(ctx, patterns)
-	if err != nil {
-		return err
-	}
-	if err := o.checkPlan(p); err != nil {
-		return err
-	}
 	w.progress.Close()
-	raw, err := json.MarshalIndent(p, "", "  ")
+	raw, err := json.MarshalIndent(w.plan, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stagectl/stagectl/builder"
+	"github.com/stagectl/stagectl/builder/base"
+	"github.com/stagectl/stagectl/builder/cache"
+	"github.com/stagectl/stagectl/builder/compile"
+	"github.com/stagectl/stagectl/builder/plan"
+	"github.com/stagectl/stagectl/builder/registry"
+)
+
+// workshop is a plan and all that it takes to carry it out.
+type workshop struct {
+	cache    *cache.Cache
+	client   *registry.Client
+	compiler *compile.Compiler
+	bases    *base.Resolver
+	progress progress
+	outputs  []builder.Output
+	plan     *plan.Plan
+	// close ends the progress display and releases the cache.
+	close func()
+}
+
+// prepare does what plan and build have in common: it reads the flags and
+// makes the plan. Where that fails, everything is closed.
+func (a *app) prepare(ctx context.Context, o *buildOptions, patterns []string) (_ *workshop, err error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	dir, err := a.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("finding the working directory: %w", err)
+	}
+	w := &workshop{}
+	if w.client, err = o.client(); err != nil {
+		return nil, err
+	}
+	if w.progress, err = a.display(&o.commonFlags); err != nil {
+		return nil, err
+	}
+	w.close = w.progress.Close
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
+	c, release, err := a.openCache(o.cacheDir)
+	if err != nil {
+		return nil, err
+	}
+	w.close = func() { w.progress.Close(); release() }
+	w.cache = c
+	w.compiler = a.compiler(&o.commonFlags, c, w.progress.Event)
+	w.bases = &base.Resolver{Registry: w.client, Cache: c, Dir: dir, Progress: w.progress.Event}
+	if w.outputs, err = o.outputs(a, w); err != nil {
+		return nil, err
+	}
+	front := &frontEnd{flags: &o.planFlags, dir: dir, getenv: a.Getenv, compiler: w.compiler, bases: w.bases}
+	if w.plan, err = front.plan(ctx, patterns); err != nil {
+		return nil, err
+	}
+	return w, o.checkPlan(w.plan)
+}
