@@ -67,13 +67,14 @@ func (f *fakeCompiler) Build(ctx context.Context, _ v1.Platform, steps []plan.Co
 	return out, ctx.Err()
 }
 
-// fakeBinary is content that compresses about as a program does.
-func fakeBinary(t testing.TB) string {
+// fakeBinary is content that compresses about as a program does, 40 bytes for
+// each of n.
+func fakeBinary(t testing.TB, n int) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "binary")
 	var content bytes.Buffer
 	content.WriteString("\x7fELF")
-	for i := range 60_000 {
+	for i := range n {
 		sum := sha256.Sum256(fmt.Append(nil, i))
 		content.Write(sum[:20])
 		content.WriteString(strings.Repeat("\x00", 20))
@@ -90,7 +91,7 @@ func newBuilder(t testing.TB, dir string) (*builder.Builder, *fakeCompiler) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fake := &fakeCompiler{binary: fakeBinary(t)}
+	fake := &fakeCompiler{binary: fakeBinary(t, 1000)}
 	return &builder.Builder{
 		Compiler: fake, Cache: c,
 		Bases: &base.Resolver{Registry: &registry.Client{Offline: true}, Cache: c, Dir: dir},
@@ -240,7 +241,7 @@ func TestBinaryIntoDirectory(t *testing.T) {
 	b, _ := newBuilder(t, t.TempDir())
 	p := serverPlan(t.TempDir(), plan.Scratch)
 	p.Images[0].Stages[1].Steps[0].Copy.Dest = "/bin/"
-	want := []string{"drwxr-xr-x 0:0 /bin", "-rwxr-xr-x 0:0 2400004 /bin/server"}
+	want := []string{"drwxr-xr-x 0:0 /bin", "-rwxr-xr-x 0:0 40004 /bin/server"}
 	if diff := cmp.Diff(want, layersOf(t, build(t, b, p)[0].Images[0])); diff != "" {
 		t.Errorf("layer (-want +got):\n%s", diff)
 	}
@@ -265,7 +266,7 @@ func TestBuild(t *testing.T) {
 	img.WantEntrypoint("/app/server")
 	img.WantPorts("8080/tcp")
 	img.WantUser("65532")
-	want := []string{"drwxr-xr-x 0:0 /app", "-rwxr-xr-x 0:0 2400004 /app/server"}
+	want := []string{"drwxr-xr-x 0:0 /app", "-rwxr-xr-x 0:0 40004 /app/server"}
 	if diff := cmp.Diff(want, layersOf(t, results[0].Images[0])); diff != "" {
 		t.Errorf("own layer (-want +got):\n%s", diff)
 	}
