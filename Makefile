@@ -1,5 +1,5 @@
 # "make" lists the targets. Variables: RACE=1 (test), FUZZTIME (fuzz), VERSION
-# (build), CROSS (cross).
+# (build), CROSS (cross), BENCH (bench: the flags of testdata/bench).
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -54,8 +54,9 @@ cover: ## print the test coverage of each package and of all
 	@go tool cover -func cover.out | tail -n 1
 
 .PHONY: bench
-bench: ## run the benchmarks
+bench: ## run the benchmarks, then compare whole builds with go build and ko (tens of minutes)
 	go test -run '^$$' -bench . -benchmem ./...
+	go run ./testdata/bench $(BENCH)
 
 .PHONY: cross
 cross: ## build and vet for the systems that the tests do not run on
