@@ -16,10 +16,10 @@ import (
 	"github.com/stagectl/stagectl/builder/registry"
 )
 
-// inTurn returns what the first that works of several candidates gives.
-func inTurn[C, V any](ctx context.Context, candidates []C, try func(i int) (V, error)) (V, error) {
+// inTurn returns what the first that works of n candidates gives.
+func inTurn[V any](ctx context.Context, n int, try func(i int) (V, error)) (V, error) {
 	var errs anyOf
-	for i := range candidates {
+	for i := range n {
 		v, err := try(i)
 		if err == nil {
 			return v, nil
@@ -53,7 +53,7 @@ func (r *Resolver) manifest(ctx context.Context, repos []name.Repository, desc v
 	if err != nil {
 		return found{}, notCached(repos, desc, err)
 	}
-	return inTurn(ctx, repos, func(i int) (found, error) {
+	return inTurn(ctx, len(repos), func(i int) (found, error) {
 		ref := repos[i].Digest(desc.Digest.String())
 		got, err := puller.Get(ctx, ref)
 		if err != nil {
@@ -122,7 +122,7 @@ func (r *Resolver) blob(ctx context.Context, repos []name.Repository, c content)
 		if err != nil {
 			return nil, notCached(repos, c.desc, err)
 		}
-		return inTurn(ctx, repos, func(i int) (*cache.Blob, error) {
+		return inTurn(ctx, len(repos), func(i int) (*cache.Blob, error) {
 			b, err := r.download(ctx, puller, repos[i], c)
 			if err != nil {
 				err = &answer{registry.RepoName(repos[i]) + "@" + c.desc.Digest.String(), err}

@@ -32,7 +32,6 @@ var (
 // server is a registry that counts and may spoil what is asked of it.
 type server struct {
 	host    string
-	close   func()
 	handler http.Handler
 	blobs   ggcr.BlobHandler
 
@@ -48,7 +47,6 @@ func newServer(t *testing.T) *server {
 	s.handler = ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)), ggcr.WithBlobHandler(s.blobs))
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)
-	s.close = h.Close
 	s.host = strings.TrimPrefix(h.URL, "http://")
 	return s
 }

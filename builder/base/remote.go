@@ -74,7 +74,7 @@ func (r *Resolver) resolve(ctx context.Context, s string) (*remoteSource, error)
 	if err != nil {
 		return nil, err
 	}
-	return inTurn(ctx, refs, func(i int) (*remoteSource, error) {
+	return inTurn(ctx, len(refs), func(i int) (*remoteSource, error) {
 		digest, err := r.digestOf(ctx, puller, refs[i])
 		if err != nil {
 			return nil, &answer{registry.Name(refs[i]), err}

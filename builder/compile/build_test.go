@@ -98,6 +98,19 @@ func TestBuildInfo(t *testing.T) {
 	}
 }
 
+// TestZeroCompiler is what a user of the library begins with.
+func TestZeroCompiler(t *testing.T) {
+	for _, kv := range []string{"GOENV=off", "GOPROXY=off", "GOFLAGS=-ldflags=-X=main.version=1", "GO111MODULE=", "GOWORK="} {
+		key, value, _ := strings.Cut(kv, "=")
+		t.Setenv(key, value)
+	}
+	dir := tree(t, "-- go.mod --\nmodule example.com/m\n\ngo 1.21\n-- main.go --\npackage main\n\nvar version string\n\nfunc main() { println(version) }\n")
+	c := &compile.Compiler{}
+	if got := output(t, build(t, c, host, steps(t, c, dir, host, plan.GoSettings{}, "."))[0]); got != "1\n" {
+		t.Errorf("got %q, want 1", got)
+	}
+}
+
 func TestBuildSymbols(t *testing.T) {
 	dir := tree(t, hello)
 	for name, tt := range map[string]struct {

@@ -251,6 +251,23 @@ func glob(t *testing.T, dir, pattern string) []string {
 	return names
 }
 
+func TestCopyFile(t *testing.T) {
+	from := filepath.Join(tree(t, "-- file --\ncontent\n"), "file")
+	to := filepath.Join(t.TempDir(), "copy")
+	if err := compile.CopyFile(from, to); err != nil {
+		t.Fatal(err)
+	}
+	if raw, err := os.ReadFile(to); err != nil || string(raw) != "content\n" {
+		t.Errorf("got %q, %v", raw, err)
+	}
+	if err := compile.CopyFile(from, to); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("got %v, want %v", err, fs.ErrExist)
+	}
+	if err := compile.CopyFile(to+"x", to); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
+	}
+}
+
 // TestBuildDoesNotWait has two builds that each need what the other has made,
 // in different orders: neither may hold on to it.
 func TestBuildDoesNotWait(t *testing.T) {

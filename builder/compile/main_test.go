@@ -41,7 +41,17 @@ func TestMain(m *testing.M) {
 	if play, ok := fakes[os.Getenv(fakeMode)]; ok {
 		os.Exit(play(os.Getenv(fakeArg), os.Args[1:]))
 	}
-	os.Exit(m.Run())
+	os.Exit(run(m))
+}
+
+// run gives the fakes a place for what they say of coverage when that is
+// measured. They would complain on standard error otherwise.
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "compile-test-")
+	check(err)
+	defer os.RemoveAll(dir)
+	check(os.Setenv("GOCOVERDIR", dir))
+	return m.Run()
 }
 
 // fakes return their exit status.
@@ -196,10 +206,11 @@ func hang(addr, child string) int {
 // environ is the environment of the tests' go commands: the caches of the
 // host, but none of its settings, and no network.
 func environ(extra ...string) []string {
+	kept := []string{"GOCACHE", "GOCOVERDIR", "GOPATH", "GOROOT"}
 	var env []string
 	for _, kv := range os.Environ() {
 		key, _, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(key, "GO") && !strings.HasPrefix(key, "CGO_") || key == "GOCACHE" || key == "GOPATH" || key == "GOROOT" {
+		if !strings.HasPrefix(key, "GO") && !strings.HasPrefix(key, "CGO_") || slices.Contains(kept, key) {
 			env = append(env, kv)
 		}
 	}
