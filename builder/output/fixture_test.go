@@ -221,6 +221,19 @@ func (r *recorder) summary() []string {
 	return all
 }
 
+// count says how many events are of one of the states.
+func (r *recorder) count(states ...event.State) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, e := range r.events {
+		if slices.Contains(states, e.State) {
+			n++
+		}
+	}
+	return n
+}
+
 // tree lists what is in a directory, with the sizes of files.
 func tree(t testing.TB, dir string) []string {
 	t.Helper()

@@ -59,9 +59,9 @@ func (s *sending) layer(l v1.Layer, err error) (v1.Layer, error) {
 	return sent, nil
 }
 
-// mountable tells whether the registry can mount from another repository.
+// mountable tells whether the registry can mount what another repository has.
 func (s *sending) mountable(from name.Repository) bool {
-	return from.Registry == s.repo.Registry && from != s.repo
+	return from.Registry == s.repo.Registry
 }
 
 // origin returns where a layer of a base was found, if that was in a registry.
