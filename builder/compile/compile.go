@@ -160,7 +160,13 @@ func (c *Compiler) build(ctx context.Context, p v1.Platform, r *run, dir string)
 // so that what the go command leaves when it is interrupted goes with that.
 func (c *Compiler) goBuild(ctx context.Context, p v1.Platform, r *run, dir, tmp string) (err error) {
 	task := c.Progress.Start(event.Compile, p.String()+" "+summary(r.names), 0)
-	defer func() { task.End(err, "") }()
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			task.End(ctx.Err(), "") // the cause is somebody else's failure
+			return
+		}
+		task.End(err, "")
+	}()
 	doing := "compiling " + summary(r.args) + " for " + p.String()
 	// On the file system of the output, which may then be renamed.
 	env := c.environ(p, r.dir).with("GOTMPDIR", tmp)
