@@ -184,7 +184,7 @@ func main() { println("a b") }
 		patterns []string
 		want     []string // that the programs print
 	}{
-		"a workspace":        {dir: "work", patterns: []string{"./one", "./two"}, want: []string{"", ""}},
+		"a workspace":        {dir: "space", patterns: []string{"./one", "./two"}, want: []string{"", ""}},
 		"vendor":             {dir: "vendored", patterns: []string{"."}, want: []string{""}},
 		"no module":          {dir: "bare", patterns: []string{".", "./v2"}, want: []string{"", ""}},
 		"no module, a file":  {dir: "bare", patterns: []string{"app.go"}, want: []string{""}},

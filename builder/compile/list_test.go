@@ -81,32 +81,32 @@ func main() {}
 `
 
 const workspace = `
--- work/go.work --
+-- space/go.work --
 go 1.21
 
 use (
 	./one
 	./two
 )
--- work/one/go.mod --
+-- space/one/go.mod --
 module example.com/one
 
 go 1.21
--- work/one/main.go --
+-- space/one/main.go --
 package main
 
 import "example.com/two/lib"
 
 func main() { lib.F() }
--- work/two/go.mod --
+-- space/two/go.mod --
 module example.com/two
 
 go 1.21
--- work/two/main.go --
+-- space/two/main.go --
 package main
 
 func main() {}
--- work/two/lib/lib.go --
+-- space/two/lib/lib.go --
 package lib
 
 func F() {}
@@ -271,7 +271,7 @@ func TestList(t *testing.T) {
 			},
 		},
 		"a workspace": {
-			dir:      "work",
+			dir:      "space",
 			patterns: []string{"./one", "./two/..."},
 			want: []compile.Package{
 				{ImportPath: "example.com/one", Binary: "one"},
@@ -279,14 +279,14 @@ func TestList(t *testing.T) {
 			},
 		},
 		"a workspace that is off": {
-			dir:      "work",
+			dir:      "space",
 			env:      []string{"GOWORK=off"},
 			patterns: []string{"./two"},
-			want:     []compile.Package{{Dir: "work/two", ImportPath: "example.com/two", Binary: "two"}},
+			want:     []compile.Package{{Dir: "space/two", ImportPath: "example.com/two", Binary: "two"}},
 		},
 		"a workspace that is elsewhere": {
 			dir:      "bare",
-			env:      []string{"GOWORK=ROOT/work/go.work"},
+			env:      []string{"GOWORK=ROOT/space/go.work"},
 			patterns: []string{"example.com/one"},
 			want:     []compile.Package{{ImportPath: "example.com/one", Binary: "one"}},
 		},
