@@ -81,8 +81,8 @@ type Result struct {
 
 // Build makes what p says and writes it to outputs, in their order. An error
 // of the go command is a *compile.Error; a platform that a base lacks is a
-// *base.PlatformError; a cancelled ctx is its cause. Where Build fails, no
-// output has anything half-written.
+// *base.PlatformError; that of a cancelled ctx is its error or its cause. Where
+// Build fails, no output has anything half-written.
 func (b *Builder) Build(ctx context.Context, p *plan.Plan, outputs ...Output) (*Result, error) {
 	s, err := b.start(p, outputs)
 	if err != nil {

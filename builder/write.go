@@ -12,6 +12,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/stagectl/stagectl/builder/cache"
 	"github.com/stagectl/stagectl/builder/event"
 	"github.com/stagectl/stagectl/builder/layer"
 )
@@ -40,7 +41,7 @@ func (st *stacker) write(ctx context.Context, subject string, files []layer.File
 	if !st.NoCache && st.Cache.Record(layerRecords, key, &known) {
 		if blob, err := st.Cache.Verified(known.Digest); err == nil {
 			text = "cached"
-			return layer.New(layer.Blob{Info: known.Info, Digest: blob.Digest, Size: blob.Size, Open: blob.Open})
+			return layerOf(known.Info, blob)
 		}
 	}
 	w, err := st.Cache.Create()
@@ -73,6 +74,10 @@ func (st *stacker) write(ctx context.Context, subject string, files []layer.File
 	if err := st.Cache.SetRecord(layerRecords, key, made{info, blob.Digest}); err != nil {
 		return nil, err
 	}
+	return layerOf(info, blob)
+}
+
+func layerOf(info layer.Info, blob *cache.Blob) (v1.Layer, error) {
 	return layer.New(layer.Blob{Info: info, Digest: blob.Digest, Size: blob.Size, Open: blob.Open})
 }
 
