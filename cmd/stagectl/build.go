@@ -68,15 +68,14 @@ func (a *app) build(ctx context.Context, o *buildOptions, patterns []string) err
 			return err
 		}
 	}
-	return a.printWritten(o, result.Written)
+	if o.toStdout() {
+		return nil // an archive is all that may be there
+	}
+	return a.printWritten(result.Written)
 }
 
-// printWritten tells the next command what there is. An archive on standard
-// output is all that may be there.
-func (a *app) printWritten(o *buildOptions, written []output.Written) error {
-	if o.toStdout() {
-		return nil
-	}
+// printWritten tells the next command what there is.
+func (a *app) printWritten(written []output.Written) error {
 	for _, w := range written {
 		if _, err := fmt.Fprintln(a.Stdout, w.Where); err != nil {
 			return fmt.Errorf("writing to standard output: %w", err)

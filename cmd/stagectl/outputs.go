@@ -4,7 +4,6 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -103,9 +102,6 @@ func parseOutput(s string) (outputSpec, error) {
 
 // parse reads all flags that name an output, and refuses two to one place.
 func (f *outputFlags) parse() ([]outputSpec, error) {
-	if f.parsed != nil {
-		return f.parsed, nil
-	}
 	specs := f.specs
 	if len(specs) == 0 && !f.push && f.load == "" {
 		specs = []string{defaultOutput}
@@ -271,10 +267,4 @@ func metadata(r image.Result) (map[string]any, error) {
 	m["containerimage.descriptor"] = desc
 	m["containerimage.digest"] = desc.Digest
 	return m, nil
-}
-
-// exists tells whether there is anything at the path.
-func exists(name string) bool {
-	_, err := os.Lstat(name)
-	return err == nil
 }

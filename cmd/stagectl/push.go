@@ -64,7 +64,7 @@ func (a *app) push(ctx context.Context, f *commonFlags, file string, refs []stri
 			return err
 		}
 	}
-	return a.printWritten(&buildOptions{}, written)
+	return a.printWritten(written)
 }
 
 // pushResults are the images of the file under the references.
