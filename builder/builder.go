@@ -29,9 +29,9 @@ const FormatVersion = 1
 
 // Compiler makes binaries. *compile.Compiler is one.
 type Compiler interface {
-	// Build compiles the steps for a platform. The binaries are parallel to
-	// the steps, and stay as they are until they are closed.
-	Build(ctx context.Context, p v1.Platform, steps []plan.Compile) (*compile.Binaries, error)
+	// Start begins to compile the steps for a platform. The binaries are there
+	// one by one, and stay as they are until they are closed.
+	Start(ctx context.Context, p v1.Platform, steps []plan.Compile) *compile.Binaries
 }
 
 // Bases finds base images. *base.Resolver is one.
@@ -62,7 +62,8 @@ type Builder struct {
 	// Cache of layers and of what the defaults of Compiler and Bases cache; in
 	// os.UserCacheDir where nil.
 	Cache *cache.Cache
-	// NoCache makes every layer anew, and caches it.
+	// NoCache makes every layer anew, and caches it. A Compiler that is not nil
+	// has a setting of its own.
 	NoCache bool
 	// Jobs is how many things are done at once, the number of CPUs where 0.
 	Jobs int
@@ -93,11 +94,23 @@ func (b *Builder) Build(ctx context.Context, p *plan.Plan, outputs ...Output) (*
 		return nil, err
 	}
 	defer unpin()
-	bases, binaries, err := s.resolveAndCompile(ctx)
+	result, err := s.build(ctx, outputs)
+	if errors.Is(err, cache.ErrCorrupt) {
+		// It is gone from the cache, and made anew. There may be more of it.
+		s.verify = true
+		result, err = s.build(ctx, outputs)
+	}
+	return result, err
+}
+
+// build is the one line of the package comment.
+func (s *session) build(ctx context.Context, outputs []Output) (*Result, error) {
+	binaries := s.compile(ctx)
+	defer binaries.close()
+	bases, err := s.resolve(ctx, binaries)
 	if err != nil {
 		return nil, err
 	}
-	defer binaries.close()
 	layers, err := s.layers(ctx, bases, binaries)
 	if err != nil {
 		return nil, err
@@ -123,6 +136,8 @@ type session struct {
 	plan *plan.Plan
 	// targets are the images of the plan, a platform each.
 	targets []target
+	// verify has cached layers checked before they are relied on.
+	verify bool
 }
 
 // target is an image for one platform.
@@ -152,7 +167,8 @@ func (b *Builder) start(p *plan.Plan, outputs []Output) (*session, error) {
 	if planned.Epoch.IsZero() {
 		planned.Epoch = time.Unix(0, 0)
 	}
-	s := &session{Builder: *b, plan: &planned}
+	// Without an output, the images are all that the caller gets.
+	s := &session{Builder: *b, plan: &planned, verify: len(outputs) == 0}
 	if err := s.defaults(); err != nil {
 		return nil, err
 	}
@@ -178,7 +194,7 @@ func (s *session) defaults() error {
 		}
 	}
 	if s.Compiler == nil {
-		s.Compiler = &compile.Compiler{Outputs: s.Cache.Links(), Progress: s.Progress}
+		s.Compiler = &compile.Compiler{Outputs: s.Cache.Links(), Records: s.Cache, Forget: s.NoCache, Progress: s.Progress}
 	}
 	if s.Bases == nil {
 		s.Bases = &base.Resolver{Registry: &registry.Client{}, Cache: s.Cache, Dir: s.plan.Dir, Progress: s.Progress}

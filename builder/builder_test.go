@@ -49,22 +49,22 @@ type fakeCompiler struct {
 	calls [][]plan.Compile
 }
 
-func (f *fakeCompiler) Build(ctx context.Context, _ v1.Platform, steps []plan.Compile) (*compile.Binaries, error) {
+func (f *fakeCompiler) Start(ctx context.Context, _ v1.Platform, steps []plan.Compile) *compile.Binaries {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, steps)
 	if f.err != nil {
-		return nil, f.err
+		return compile.Finished(len(steps), nil, f.err)
 	}
 	info, err := os.Stat(f.binary)
 	if err != nil {
-		return nil, err
+		return compile.Finished(len(steps), nil, err)
 	}
-	out := &compile.Binaries{}
+	var list []compile.Binary
 	for range steps {
-		out.List = append(out.List, compile.Binary{Path: f.binary, Size: info.Size(), Interpreter: f.interpreter})
+		list = append(list, compile.Binary{Path: f.binary, Size: info.Size(), Interpreter: f.interpreter})
 	}
-	return out, ctx.Err()
+	return compile.Finished(len(steps), list, ctx.Err())
 }
 
 // fakeBinary is content that compresses about as a program does, 40 bytes for

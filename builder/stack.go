@@ -67,7 +67,7 @@ func (st *stacker) copy(ctx context.Context, c *plan.Copy) (*image.Layer, error)
 	if c.From == "" {
 		files, err = st.contextFiles(c)
 	} else {
-		files, err = st.stageFiles(c)
+		files, err = st.stageFiles(ctx, c)
 	}
 	if err != nil {
 		return nil, err
@@ -108,10 +108,10 @@ func createdBy(c *plan.Copy) string {
 }
 
 // stageFiles is a binary that an earlier stage compiled.
-func (st *stacker) stageFiles(c *plan.Copy) ([]layer.File, error) {
-	b, ok := st.binaries.byOutput[outputKey(st.target, c.From, c.Source)]
-	if !ok {
-		return nil, fmt.Errorf("stage %s has no %s", c.From, c.Source)
+func (st *stacker) stageFiles(ctx context.Context, c *plan.Copy) ([]layer.File, error) {
+	b, err := st.binaries.wait(ctx, st.target, c.From, c.Source)
+	if err != nil {
+		return nil, err
 	}
 	if err := st.checkInterpreter(b); err != nil {
 		return nil, err
@@ -124,8 +124,8 @@ func (st *stacker) stageFiles(c *plan.Copy) ([]layer.File, error) {
 		dest = path.Join(dest, path.Base(c.Source))
 	}
 	return []layer.File{{
-		Path: dest, Mode: mode, UID: c.UID, GID: c.GID, Size: b.Size,
-		Open: func() (io.ReadCloser, error) { return os.Open(b.Path) },
+		Path: dest, Mode: mode, UID: c.UID, GID: c.GID, Size: b.Size, Digest: b.Digest,
+		Open: func() (io.ReadCloser, error) { return b.Open(ctx) },
 	}}, nil
 }
 

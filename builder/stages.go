@@ -15,12 +15,17 @@ import (
 	"github.com/stagectl/stagectl/builder/plan"
 )
 
-// binaries are the outputs of all compile steps.
+// binaries are the outputs of all compile steps, some of them yet to come.
 type binaries struct {
-	mu sync.Mutex
-	// byOutput has the binary of a target and stage by its path in the stage.
-	byOutput map[string]compile.Binary
+	// byOutput has the step of a target and stage by its path in the stage.
+	byOutput map[string]compiled
 	sets     []*compile.Binaries
+}
+
+// compiled is a step among those that are compiled together.
+type compiled struct {
+	set *compile.Binaries
+	at  int
 }
 
 func outputKey(t target, stage, output string) string { return t.key() + " " + stage + " " + output }
@@ -31,35 +36,28 @@ func (b *binaries) close() {
 	}
 }
 
-// resolveAndCompile does both at once, since one waits for the network and the
-// other for the CPU. The first error ends the other.
-func (s *session) resolveAndCompile(ctx context.Context) (map[string]*base.Image, *binaries, error) {
-	bins := &binaries{byOutput: map[string]compile.Binary{}}
-	var bases map[string]*base.Image
-	g, groupCtx := errgroup.WithContext(ctx)
-	// The layers of the bases are read long after the group has ended, so the
-	// context that they are resolved with only ends with it on a failure.
-	baseCtx, abandon := context.WithCancel(ctx)
-	stop := func(err error) error {
-		if err != nil {
-			abandon()
+// wait returns the binary of a stage when it is there.
+func (b *binaries) wait(ctx context.Context, t target, stage, output string) (compile.Binary, error) {
+	c, ok := b.byOutput[outputKey(t, stage, output)]
+	if !ok {
+		return compile.Binary{}, fmt.Errorf("stage %s has no %s", stage, output)
+	}
+	return c.set.Wait(ctx, c.at)
+}
+
+// waitAll returns when all binaries of a target are there.
+func (b *binaries) waitAll(ctx context.Context, t target) error {
+	for _, stage := range t.image.Stages {
+		for _, step := range stage.Steps {
+			if step.Compile == nil {
+				continue
+			}
+			if _, err := b.wait(ctx, t, stage.Name, step.Compile.Output); err != nil {
+				return err
+			}
 		}
-		return err
 	}
-	g.Go(func() (err error) {
-		bases, err = s.resolve(baseCtx)
-		return err
-	})
-	for _, platform := range s.platforms() {
-		g.Go(func() error {
-			return stop(s.compile(groupCtx, platform, bins))
-		})
-	}
-	if err := g.Wait(); err != nil {
-		bins.close()
-		return nil, nil, err
-	}
-	return bases, bins, nil
+	return nil
 }
 
 // platforms of all targets, each once.
@@ -73,11 +71,30 @@ func (s *session) platforms() []v1.Platform {
 	return all
 }
 
-// resolve finds the base of each target's last stage.
-func (s *session) resolve(ctx context.Context) (map[string]*base.Image, error) {
+// resolve finds the base of each target's last stage while the compiler is at
+// work: one waits for the network, the other for the CPU. Where the compiler
+// fails, so does this.
+func (s *session) resolve(ctx context.Context, bins *binaries) (map[string]*base.Image, error) {
+	// The layers of the bases are read long after this has returned, so the
+	// context that they are resolved with only ends on a failure.
+	ctx, abandon := context.WithCancelCause(ctx)
+	resolved := make(chan struct{})
+	defer close(resolved)
+	follow := func(set *compile.Binaries) {
+		select {
+		case <-set.Ended():
+			if err := set.Err(); err != nil {
+				abandon(err)
+			}
+		case <-resolved:
+		}
+	}
+	for _, set := range bins.sets {
+		go follow(set)
+	}
 	var mu sync.Mutex
 	bases := map[string]*base.Image{}
-	g, _ := errgroup.WithContext(ctx)
+	var g errgroup.Group
 	g.SetLimit(s.Jobs)
 	for _, t := range s.targets {
 		g.Go(func() error {
@@ -94,47 +111,52 @@ func (s *session) resolve(ctx context.Context) (map[string]*base.Image, error) {
 	return bases, g.Wait()
 }
 
-// compile builds the steps of all images for a platform together.
-func (s *session) compile(ctx context.Context, p v1.Platform, bins *binaries) error {
-	var steps []plan.Compile
-	var keys []string
-	for _, t := range s.targets {
-		if !t.platform.Equals(p) {
-			continue
-		}
-		for _, stage := range t.image.Stages {
-			for _, step := range stage.Steps {
-				if step.Compile != nil {
-					steps = append(steps, *step.Compile)
-					keys = append(keys, outputKey(t, stage.Name, step.Compile.Output))
+// compile starts to build the steps of all images, those of a platform together.
+func (s *session) compile(ctx context.Context) *binaries {
+	bins := &binaries{byOutput: map[string]compiled{}}
+	for _, p := range s.platforms() {
+		var steps []plan.Compile
+		var keys []string
+		for _, t := range s.targets {
+			if !t.platform.Equals(p) {
+				continue
+			}
+			for _, stage := range t.image.Stages {
+				for _, step := range stage.Steps {
+					if step.Compile != nil {
+						steps = append(steps, *step.Compile)
+						keys = append(keys, outputKey(t, stage.Name, step.Compile.Output))
+					}
 				}
 			}
 		}
+		if len(steps) == 0 {
+			continue
+		}
+		set := s.Compiler.Start(ctx, p, steps)
+		bins.sets = append(bins.sets, set)
+		for i, key := range keys {
+			bins.byOutput[key] = compiled{set, i}
+		}
 	}
-	if len(steps) == 0 {
-		return nil
-	}
-	built, err := s.Compiler.Build(ctx, p, steps)
-	if err != nil {
-		return err
-	}
-	bins.mu.Lock()
-	defer bins.mu.Unlock()
-	bins.sets = append(bins.sets, built)
-	for i, key := range keys {
-		bins.byOutput[key] = built.List[i]
-	}
-	return nil
+	return bins
 }
 
-// layers makes the new layers of every target, several at once.
+// layers makes the new layers of every target, several at once and each as soon
+// as what is in it has been compiled.
 func (s *session) layers(ctx context.Context, bases map[string]*base.Image, bins *binaries) (map[string][]image.Layer, error) {
 	var mu sync.Mutex
 	layers := map[string][]image.Layer{}
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(s.Jobs)
+	jobs := make(chan struct{}, s.Jobs)
 	for _, t := range s.targets {
 		g.Go(func() error {
+			// Who waits for the compiler keeps nobody else from working.
+			if err := bins.waitAll(ctx, t); err != nil {
+				return err
+			}
+			jobs <- struct{}{}
+			defer func() { <-jobs }()
 			st := &stacker{session: s, target: t, base: bases[t.key()], binaries: bins}
 			made, err := st.stack(ctx)
 			if err != nil {

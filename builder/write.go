@@ -21,6 +21,7 @@ import (
 type made struct {
 	layer.Info
 	Digest v1.Hash `json:"digest"`
+	Size   int64   `json:"size"`
 }
 
 // write makes the layer, or finds it in the cache by what goes into it.
@@ -39,7 +40,7 @@ func (st *stacker) write(ctx context.Context, subject string, files []layer.File
 	}
 	var known made
 	if !st.NoCache && st.Cache.Record(layerRecords, key, &known) {
-		if blob, err := st.Cache.Verified(known.Digest); err == nil {
+		if blob, err := st.cached(known.Digest); err == nil && blob.Size == known.Size {
 			text = "cached"
 			return layerOf(known.Info, blob)
 		}
@@ -71,10 +72,19 @@ func (st *stacker) write(ctx context.Context, subject string, files []layer.File
 	if err != nil {
 		return nil, err
 	}
-	if err := st.Cache.SetRecord(layerRecords, key, made{info, blob.Digest}); err != nil {
+	if err := st.Cache.SetRecord(layerRecords, key, made{info, blob.Digest, blob.Size}); err != nil {
 		return nil, err
 	}
 	return layerOf(info, blob)
+}
+
+// cached opens a layer. Its bytes are checked as they are read, if they are:
+// most often the registry or the archive has the layer already.
+func (s *session) cached(digest v1.Hash) (*cache.Blob, error) {
+	if s.verify {
+		return s.Cache.Verified(digest)
+	}
+	return s.Cache.Blob(digest)
 }
 
 func layerOf(info layer.Info, blob *cache.Blob) (v1.Layer, error) {
@@ -96,7 +106,7 @@ func (st *stacker) layerKey(ctx context.Context, files []layer.File, c layer.Com
 	}{Format: FormatVersion, Compression: c, Epoch: st.plan.Epoch.Unix()}
 	for _, f := range files {
 		e := entry{Path: f.Path, Link: f.Link, Mode: f.Mode, UID: f.UID, GID: f.GID}
-		if f.Open != nil {
+		if e.Content = f.Digest; e.Content == "" && f.Open != nil {
 			var err error
 			if e.Content, err = contentDigest(ctx, f); err != nil {
 				return "", fmt.Errorf("reading %s: %w", f.Path, err)

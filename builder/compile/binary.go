@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -15,13 +16,18 @@ import (
 
 // Binary is a linked program on the host's disk.
 type Binary struct {
-	// Path on the host.
+	// Path on the host, empty where it was remembered and is not there.
 	Path string
+	// Digest is the SHA-256 of the content, in hexadecimal.
+	Digest string
 	// Size in bytes.
 	Size int64
 	// Interpreter that the kernel starts the program through, as
 	// /lib64/ld-linux-x86-64.so.2; empty where the program is static.
 	Interpreter string
+
+	// remake compiles what was remembered.
+	remake func(context.Context) (path string, err error)
 }
 
 type machine struct {

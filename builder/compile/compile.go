@@ -13,10 +13,6 @@ package compile
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -38,6 +34,11 @@ type Compiler struct {
 	// the go command need not link again what has not changed. Any number of
 	// processes may share it. Where it is empty nothing stays.
 	Outputs string
+	// Records remember what was compiled from which files, so that the go
+	// command need not run where nothing has changed. With nil it always runs.
+	Records Records
+	// Forget has nothing that is remembered used, but all remembered anew.
+	Forget bool
 	// Offline keeps the go command from the network.
 	Offline bool
 	// Progress is told of each run of `go build`, and of what is downloaded.
@@ -66,116 +67,30 @@ func (e *Error) Unwrap() error { return e.Err }
 // that every release since 1.19 knows.
 var ErrTooOld = errors.New("the go command is too old: 1.19 or later is needed")
 
-// Binaries are the outputs of one Build. They stay as they are until Close,
-// whatever other builds do.
-type Binaries struct {
-	// List is parallel to the steps that were built.
-	List []Binary
-
-	dir string
-}
-
-// Close removes the binaries.
-func (b *Binaries) Close() {
-	if b.dir != "" {
-		_ = os.RemoveAll(b.dir)
-	}
-}
-
 // Build compiles the steps for a platform and checks what comes out. Where ctx
 // ends the error is its cause, and the go command has ended, too.
-func (c *Compiler) Build(ctx context.Context, p v1.Platform, steps []plan.Compile) (_ *Binaries, err error) {
-	dir, err := c.makeDir()
-	if err != nil {
-		return nil, err
-	}
-	out := &Binaries{List: make([]Binary, len(steps)), dir: dir}
-	defer func() {
-		if err != nil {
-			out.Close()
-		}
-	}()
-	for i, r := range group(steps) {
-		dir := filepath.Join(dir, strconv.Itoa(i))
-		if err := c.build(ctx, p, r, dir); err != nil {
+func (c *Compiler) Build(ctx context.Context, p v1.Platform, steps []plan.Compile) (*Binaries, error) {
+	b := c.Start(ctx, p, steps)
+	for i := range steps {
+		if _, err := b.Wait(ctx, i); err != nil {
+			b.Close()
 			return nil, err
 		}
-		for _, at := range r.steps {
-			b, err := inspect(filepath.Join(dir, steps[at].Binary), p)
-			if err != nil {
-				return nil, fmt.Errorf("compiling %s for %s: %w", args(steps[at])[0], p, err)
-			}
-			out.List[at] = *b
-		}
 	}
-	return out, nil
+	<-b.ended
+	if b.err != nil {
+		b.Close()
+		return nil, b.err
+	}
+	return b, nil
 }
 
-// makeDir makes the directory of one Build. It is in Outputs, so that binaries
-// can be linked from there.
-func (c *Compiler) makeDir() (dir string, err error) {
-	if c.Outputs != "" {
-		if err = os.MkdirAll(c.Outputs, 0o700); err == nil {
-			dir, err = os.MkdirTemp(c.Outputs, "build-")
-		}
-	} else {
-		dir, err = os.MkdirTemp(c.environment().get("GOTMPDIR"), "stagectl-build-")
-	}
-	if err == nil {
-		dir, err = filepath.Abs(dir) // the go command runs elsewhere
-	}
-	if err != nil {
-		return "", fmt.Errorf("making a directory for binaries: %w", err)
-	}
-	return dir, nil
-}
-
-// build leaves the binaries of r in dir, which it makes.
-func (c *Compiler) build(ctx context.Context, p v1.Platform, r *run, dir string) (err error) {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return fmt.Errorf("making a directory for binaries: %w", err)
-	}
-	if c.Outputs == "" {
-		return c.goBuild(ctx, p, r, dir, filepath.Dir(dir))
-	}
-	kept, err := c.open(ctx, p, r)
-	if err != nil {
-		return err
-	}
-	defer kept.close()
-	for built := false; !built; {
-		before := kept.present()
-		if err := c.goBuild(ctx, p, r, kept.dir, filepath.Dir(dir)); err != nil {
-			return err
-		}
-		// The second time there is nothing left to be damaged.
-		if built, err = kept.verify(before); err != nil {
-			return err
-		}
-	}
-	return kept.linkTo(dir)
-}
-
-// goBuild runs `go build` with the output in dir and its work directory in tmp,
-// so that what the go command leaves when it is interrupted goes with that.
-func (c *Compiler) goBuild(ctx context.Context, p v1.Platform, r *run, dir, tmp string) (err error) {
-	task := c.Progress.Start(event.Compile, p.String()+" "+summary(r.names), 0)
-	defer func() {
-		if err != nil && ctx.Err() != nil {
-			task.End(ctx.Err(), "") // the cause is somebody else's failure
-			return
-		}
-		task.End(err, "")
-	}()
-	doing := "compiling " + summary(r.args) + " for " + p.String()
-	// On the file system of the output, which may then be renamed.
-	env := c.environ(p, r.dir).with("GOTMPDIR", tmp)
-	args := append([]string{"build", "-o", dir + string(filepath.Separator)}, buildFlags(r.settings, env.setting("GOFLAGS"))...)
-	args = append(append(args, "--"), r.args...)
-	out, err := c.run(ctx, r.dir, env, task.Message, args...)
-	if err != nil {
-		return &Error{Doing: doing, Output: out.stderr, Err: err}
-	}
-	out.eachLine(task.Message)
-	return nil
+// Start is Build that does not wait: binaries are there one by one.
+func (c *Compiler) Start(ctx context.Context, p v1.Platform, steps []plan.Compile) *Binaries {
+	ctx, cancel := context.WithCancelCause(ctx)
+	b := newBinaries(len(steps))
+	b.stop = cancel
+	w := &worker{Compiler: c, platform: p, steps: steps, out: b}
+	go func() { b.end(w.work(ctx)) }()
+	return b
 }

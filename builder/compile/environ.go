@@ -152,7 +152,7 @@ func inWorkspace(env environ, dir string) bool {
 // findUp returns the nearest directory at or above dir that has the file.
 func findUp(dir, file string) string {
 	for {
-		if info, err := os.Stat(filepath.Join(dir, file)); err == nil && info.Mode().IsRegular() {
+		if findIn(dir, file) {
 			return dir
 		}
 		parent := filepath.Dir(dir)
@@ -161,4 +161,9 @@ func findUp(dir, file string) string {
 		}
 		dir = parent
 	}
+}
+
+func findIn(dir, file string) bool {
+	info, err := os.Stat(filepath.Join(dir, file))
+	return err == nil && info.Mode().IsRegular()
 }

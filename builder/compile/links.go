@@ -44,6 +44,10 @@ func (c *Compiler) open(ctx context.Context, p v1.Platform, r *run) (*links, err
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making a directory for binaries: %w", err)
 	}
+	// With the setgid bit, the go command would not rename what it linked.
+	if err := os.Chmod(l.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making a directory for binaries: %w", err)
+	}
 	if l.unlock, err = lock(ctx, l.dir+".lock"); err != nil {
 		return nil, err
 	}
@@ -79,10 +83,16 @@ func (l *links) present() map[string]os.FileInfo {
 	return before
 }
 
+// early is a binary that was given out before the go command had ended.
+type early struct {
+	info os.FileInfo
+	sum  string
+}
+
 // verify notes the sums of the binaries that were linked and compares those of
 // the others, which were there before. It says false where some were damaged;
 // they are gone then.
-func (l *links) verify(before map[string]os.FileInfo) (ok bool, err error) {
+func (l *links) verify(before map[string]os.FileInfo, given map[string]early) (ok bool, err error) {
 	ok = true
 	for _, name := range l.names {
 		file := filepath.Join(l.dir, name)
@@ -93,7 +103,7 @@ func (l *links) verify(before map[string]os.FileInfo) (ok bool, err error) {
 		if err != nil {
 			return false, fmt.Errorf("reading the binary: %w", err)
 		}
-		sum, err := sumOf(file)
+		sum, err := given[name].check(file, info)
 		if err != nil {
 			return false, fmt.Errorf("reading the binary: %w", err)
 		}
@@ -113,6 +123,18 @@ func (l *links) verify(before map[string]os.FileInfo) (ok bool, err error) {
 		return false, fmt.Errorf("noting the digests of binaries: %w", err)
 	}
 	return ok, nil
+}
+
+// check returns the sum of the binary, which may not be another one than the
+// one that was given out.
+func (e early) check(file string, info os.FileInfo) (string, error) {
+	if e.info == nil {
+		return sumOf(file)
+	}
+	if !os.SameFile(e.info, info) || e.info.Size() != info.Size() || !e.info.ModTime().Equal(info.ModTime()) {
+		return "", fmt.Errorf("the go command changed %s after it had linked it", filepath.Base(file))
+	}
+	return e.sum, nil
 }
 
 func sumOf(file string) (_ string, err error) {
@@ -144,7 +166,7 @@ func isELF(file string) bool {
 func (l *links) linkTo(dir string) error {
 	for _, name := range l.names {
 		from, to := filepath.Join(l.dir, name), filepath.Join(dir, name)
-		if os.Link(from, to) == nil {
+		if err := os.Link(from, to); err == nil || errors.Is(err, fs.ErrExist) {
 			continue
 		}
 		// There are file systems without hard links.

@@ -39,17 +39,12 @@ type Package struct {
 func (c *Compiler) List(ctx context.Context, dir string, p v1.Platform, s plan.GoSettings, patterns []string) ([]Package, error) {
 	found := make([][]Package, len(patterns))
 	for _, g := range groupPatterns(c.environment(), dir, patterns) {
-		pkgs, err := c.list(ctx, g, p, s)
+		mains, err := c.mains(ctx, g, p, s)
 		if err != nil {
 			return nil, err
 		}
-		for i, place := range g.places {
-			if found[place], err = g.mains(i, pkgs); err != nil {
-				return nil, err
-			}
-			if g.files {
-				break // the others are of the same package
-			}
+		for i := range mains {
+			found[g.places[i]] = mains[i]
 		}
 	}
 	var mains []Package
@@ -59,6 +54,59 @@ func (c *Compiler) List(ctx context.Context, dir string, p v1.Platform, s plan.G
 		}
 	}
 	return mains, nil
+}
+
+// maxTries is how often the go command is asked again because something changed
+// while it was.
+const maxTries = 3
+
+// mains are the main packages of a group, pattern by pattern: as they are
+// remembered or, where that may not be right, as the go command says.
+func (c *Compiler) mains(ctx context.Context, g *patternGroup, p v1.Platform, s plan.GoSettings) ([][]Package, error) {
+	m, err := c.recall(p, g.dir, s)
+	if err == nil {
+		err = g.knowable(m.env)
+	}
+	if err != nil {
+		mains, _, err := c.listMains(ctx, g, p, s, false)
+		return mains, err
+	}
+	mains, before := m.known(g)
+	if mains != nil {
+		return mains, nil
+	}
+	for range maxTries {
+		var pkgs []listed
+		if mains, pkgs, err = c.listMains(ctx, g, p, s, true); err != nil {
+			return nil, err
+		}
+		done, now := m.learn(g, pkgs, mains, before)
+		if done {
+			break
+		}
+		before = now
+	}
+	return mains, nil
+}
+
+// listMains asks the go command for the main packages of a group and, with
+// deps, for all that they are made of.
+func (c *Compiler) listMains(ctx context.Context, g *patternGroup, p v1.Platform, s plan.GoSettings, deps bool) ([][]Package, []listed, error) {
+	pkgs, err := c.list(ctx, g, p, s, deps)
+	if err != nil {
+		return nil, nil, err
+	}
+	patterns := g.patterns
+	if g.files {
+		patterns = patterns[:1] // the others are of the same package
+	}
+	mains := make([][]Package, len(patterns))
+	for i := range patterns {
+		if mains[i], err = g.mains(i, pkgs); err != nil {
+			return nil, nil, err
+		}
+	}
+	return mains, pkgs, nil
 }
 
 func (p Package) equal(o Package) bool {
@@ -75,6 +123,33 @@ type listed struct {
 	GoFiles    []string
 	CgoFiles   []string
 	Error      *listError
+
+	// These are only asked for where they are to be remembered.
+	Standard, DepOnly         bool
+	Module                    *listModule
+	Imports                   []string
+	EmbedPatterns, EmbedFiles []string
+}
+
+// listModule is the module of a package.
+type listModule struct {
+	Path, Version, Dir string
+	Main               bool
+	Replace            *listModule
+}
+
+// changes tells packages that may be edited from those of the standard library
+// and of the module cache, which are what their versions say
+// (https://go.dev/ref/mod#module-cache). What is vendored may be edited.
+func (p listed) changes() bool {
+	if p.Standard {
+		return false
+	}
+	m := p.Module
+	if m != nil && m.Replace != nil {
+		m = m.Replace
+	}
+	return m == nil || m.Version == "" || m.Dir == "" || !strings.HasPrefix(p.Dir, m.Dir)
 }
 
 // listError is a load.PackageError of the go command.
@@ -98,12 +173,17 @@ func (e listError) String() string {
 const (
 	listFields = "-json=ImportPath,Name,Dir,Target,Match,Error"
 	fileFields = listFields + ",GoFiles,CgoFiles"
+	depsFields = fileFields + ",Standard,DepOnly,Module,Imports,EmbedPatterns,EmbedFiles"
 )
 
-func (c *Compiler) list(ctx context.Context, g *patternGroup, p v1.Platform, s plan.GoSettings) (_ []listed, err error) {
+func (c *Compiler) list(ctx context.Context, g *patternGroup, p v1.Platform, s plan.GoSettings, deps bool) (_ []listed, err error) {
 	args := []string{"list", "-e", listFields}
 	if g.files {
 		args[2] = fileFields
+	}
+	if deps {
+		args[2] = depsFields
+		args = append(args, "-deps")
 	}
 	if s.Tags != "" {
 		args = append(args, "-tags="+s.Tags)
@@ -160,7 +240,8 @@ func goErrors(pkgs []listed, doing string) error {
 	var out bytes.Buffer
 	cause := errNone
 	for _, p := range pkgs {
-		if p.Error == nil || p.Name != "main" && p.Name != "" {
+		// `go build` says what is wrong with a dependency.
+		if p.Error == nil || p.DepOnly || p.Name != "main" && p.Name != "" {
 			continue
 		}
 		out.WriteString(p.Error.String() + "\n")
@@ -184,7 +265,7 @@ func (g *patternGroup) mains(i int, pkgs []listed) ([]Package, error) {
 	var saw []string
 	for _, p := range pkgs {
 		switch {
-		case !g.files && !slices.Contains(p.Match, g.patterns[i]):
+		case p.DepOnly, !g.files && !slices.Contains(p.Match, g.patterns[i]):
 		case p.Name == "main":
 			mains = append(mains, g.main(p))
 		default:

@@ -89,6 +89,26 @@ var fakes = map[string]func(arg string, args []string) int{
 		check(os.WriteFile(filepath.Join(outputDir(args), name), raw, 0o700))
 		return 0
 	},
+	// onebyone links one binary, waits to be told over the network to go on, and
+	// links another: "ADDR|FIRST|SECOND|FILE", the file being both.
+	"onebyone": func(arg string, args []string) int {
+		addr, rest, _ := strings.Cut(arg, "|")
+		names := strings.Split(rest, "|")
+		raw, err := os.ReadFile(names[2])
+		check(err)
+		for i, name := range names[:2] {
+			temp := filepath.Join(os.Getenv("GOTMPDIR"), name)
+			check(os.WriteFile(temp, append(raw, byte(i)), 0o700))
+			check(os.Rename(temp, filepath.Join(outputDir(args), name)))
+			if i == 0 {
+				conn, err := net.Dial("tcp", addr)
+				check(err)
+				_, err = io.ReadFull(conn, make([]byte, 1))
+				check(err)
+			}
+		}
+		return 0
+	},
 	// alone fails where another one is at work on the same output.
 	"alone": func(_ string, args []string) int {
 		busy := filepath.Join(outputDir(args), "busy")

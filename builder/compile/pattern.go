@@ -86,10 +86,7 @@ func clean(pattern string) string {
 // the pattern leads to what is in no module.
 func nested(dir, pattern string) (string, string) {
 	target := abs(dir, pattern)
-	fixed := target
-	if i := strings.Index(fixed, "..."); i >= 0 {
-		fixed = filepath.Dir(fixed[:i] + "x")
-	}
+	fixed := fixedDir(target)
 	root, here := findUp(fixed, "go.mod"), findUp(dir, "go.mod")
 	if root == "" && (here != "" || filepath.IsAbs(pattern)) && isDir(fixed) {
 		root = fixed // without modules, the go command takes no absolute path
@@ -101,7 +98,63 @@ func nested(dir, pattern string) (string, string) {
 	return root, clean("./" + filepath.ToSlash(rel))
 }
 
+// fixedDir is the directory below which all is that a path with "..." stands for.
+func fixedDir(target string) string {
+	if i := strings.Index(target, "..."); i >= 0 {
+		return filepath.Dir(target[:i] + "x")
+	}
+	return target
+}
+
 func isDir(name string) bool {
 	info, err := os.Stat(name)
 	return err == nil && info.IsDir()
+}
+
+// knowable tells why what the patterns stand for cannot be told from files.
+func (g *patternGroup) knowable(env environ) error {
+	for _, pattern := range g.patterns {
+		switch {
+		case slices.Contains([]string{"all", "std", "cmd", "tool", "work"}, pattern):
+			return unknown{"the pattern " + pattern + " has a meaning of its own"}
+		case !g.files && !isLocal(pattern) && strings.Contains(pattern, "...") && inWorkspace(env, g.dir):
+			return unknown{"the pattern " + pattern + " is about all of a workspace"}
+		}
+	}
+	return nil
+}
+
+// trees are the sums of the directories that patterns with "..." are about.
+func (g *patternGroup) trees() []string {
+	var sums []string
+	for _, pattern := range g.patterns {
+		switch {
+		case g.files || !strings.Contains(pattern, "..."):
+		case isLocal(pattern):
+			sums = append(sums, treeNames(fixedDir(abs(g.dir, pattern))))
+		default:
+			sums = append(sums, treeNames(findUp(g.dir, "go.mod")))
+		}
+	}
+	return sums
+}
+
+// nodeName is what a listed package is called in a graph.
+func (g *patternGroup) nodeName(p listed) string {
+	switch {
+	case g.files && !p.DepOnly:
+		return mainName("", g.patterns)
+	case p.Name == "main":
+		return p.buildPath(g.dir)
+	}
+	return p.ImportPath
+}
+
+// mainName is what a main package is called in a graph: its import path or,
+// where it has none, its files.
+func mainName(importPath string, files []string) string {
+	if len(files) > 0 {
+		return strings.Join(files, " ")
+	}
+	return importPath
 }

@@ -22,7 +22,8 @@ const (
 type State string
 
 // The states of a subject: Started comes first, Done or Failed last, Updated
-// and Message any number of times in between.
+// and Message any number of times in between. What there was nothing to do
+// about is just Done.
 const (
 	Started State = "started"
 	Updated State = "updated"
@@ -42,8 +43,9 @@ type Event struct {
 	// Current and Total count bytes; Total is 0 where it is not known.
 	Current int64 `json:"current,omitempty"`
 	Total   int64 `json:"total,omitempty"`
-	// Text explains: what came out when Done ("cached", "exists", a digest),
-	// the cause when Failed, a line of the go command when Message.
+	// Text explains: why it has to be done when Started, what came out when
+	// Done ("cached", "exists", a digest), the cause when Failed, a line of the
+	// go command when Message.
 	Text string `json:"text,omitempty"`
 }
 
@@ -57,6 +59,19 @@ func (f Func) Start(phase Phase, subject string, total int64) *Task {
 	t := &Task{f: f, e: Event{Phase: phase, Subject: subject, Total: total}}
 	t.send(Started, 0, "")
 	return t
+}
+
+// StartBecause is Start with the reason why the work has to be done.
+func (f Func) StartBecause(phase Phase, subject, why string) *Task {
+	t := &Task{f: f, e: Event{Phase: phase, Subject: subject}}
+	t.send(Started, 0, why)
+	return t
+}
+
+// Skip reports that there was nothing to do about subject, and why.
+func (f Func) Skip(phase Phase, subject, why string) {
+	t := &Task{f: f, e: Event{Phase: phase, Subject: subject}}
+	t.send(Done, 0, why)
 }
 
 // Task is one subject being worked on. Its methods are for one goroutine.

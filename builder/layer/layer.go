@@ -34,6 +34,9 @@ type File struct {
 	Link string
 	// Size in bytes of a regular file. Content of another length is an error.
 	Size int64
+	// Digest is the SHA-256 of the content in hexadecimal, where it is known.
+	// Write does not look at it.
+	Digest string
 	// Open returns the content of a regular file.
 	Open func() (io.ReadCloser, error)
 }

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/stagectl/stagectl/builder/cache"
 	"github.com/stagectl/stagectl/builder/event"
 	"github.com/stagectl/stagectl/builder/image"
 )
@@ -32,6 +34,12 @@ type Archive struct {
 	Host v1.Platform
 	// Jobs is how many layers of a base are downloaded at once.
 	Jobs int
+	// Cache remembers what was written, so that a file that has not changed
+	// since, and would not now, is left alone. With nil it is always written.
+	Cache *cache.Cache
+	// Now, when set, is the clock. Without it, or on a system whose files have no
+	// time of change, a file is compared rather than believed.
+	Now func() time.Time
 	// Progress is told of the writing.
 	Progress event.Func
 }
@@ -60,32 +68,36 @@ func (a *Archive) subject() string {
 
 // Write writes the results as one archive.
 func (a *Archive) Write(ctx context.Context, results []image.Result) ([]Written, error) {
-	c, err := a.gather(ctx, results)
+	c, err := gather(results, a.Host)
 	if err != nil {
 		return nil, err
 	}
-	task := a.Progress.Start(event.Write, a.subject(), c.size())
 	written := Written{Kind: "archive", Where: a.Path}
+	if info := a.kept(ctx, c); info != nil {
+		a.Progress.Start(event.Write, a.subject(), info.Size()).End(nil, "unchanged")
+		written.Size, written.Unchanged = info.Size(), true
+		return []Written{written}, nil
+	}
+	if err := c.fetch(ctx, a.Jobs, a.Path == ""); err != nil {
+		return nil, explain(ctx, "fetching layers", err)
+	}
+	task := a.Progress.Start(event.Write, a.subject(), c.size())
+	var info fs.FileInfo
 	if a.Path == "" {
 		err = a.write(ctx, interruptible{ctx, a.Writer}, c, task)
 	} else {
-		written.Size, err = writeFile(ctx, a.Path, func(w io.Writer) error { return a.write(ctx, w, c, task) })
+		info, err = writeFile(ctx, a.Path, func(w io.Writer) error { return a.write(ctx, w, c, task) })
 	}
 	err = explain(ctx, "writing "+a.subject(), err)
 	task.End(err, "")
 	if err != nil {
 		return nil, err
 	}
-	return []Written{written}, nil
-}
-
-// gather returns the content, all of it on this machine.
-func (a *Archive) gather(ctx context.Context, results []image.Result) (*content, error) {
-	c, err := gather(results, a.Host)
-	if err != nil {
-		return nil, err
+	if info != nil {
+		written.Size = info.Size()
+		a.remember(c, info)
 	}
-	return c, explain(ctx, "fetching layers", c.fetch(ctx, a.Jobs))
+	return []Written{written}, nil
 }
 
 func (a *Archive) write(ctx context.Context, w io.Writer, c *content, task *event.Task) error {

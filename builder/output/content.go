@@ -227,8 +227,10 @@ func (c *content) size() (n int64) {
 }
 
 // fetch downloads what is not on this machine, several at a time, by opening
-// each blob once. Nothing is written before all of it is here.
-func (c *content) fetch(ctx context.Context, jobs int) error {
+// each blob once. Nothing is written before all of it is here. With whole, each
+// is read to its end, which checks it: for what cannot be taken back once a
+// part of it is written.
+func (c *content) fetch(ctx context.Context, jobs int, whole bool) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(jobs, 1))
 	for _, b := range c.blobs {
@@ -237,10 +239,16 @@ func (c *content) fetch(ctx context.Context, jobs int) error {
 				return context.Cause(ctx)
 			}
 			rc, err := b.open()
+			if err == nil {
+				if whole {
+					_, err = io.Copy(io.Discard, rc)
+				}
+				err = errors.Join(err, rc.Close())
+			}
 			if err != nil {
 				return fmt.Errorf("reading %s: %w", b.digest, err)
 			}
-			return rc.Close()
+			return nil
 		})
 	}
 	return g.Wait()

@@ -71,9 +71,12 @@ func (e *Engine) Write(ctx context.Context, results []image.Result) ([]Written, 
 	}
 	archive := e.Archive
 	archive.Docker = true
-	c, err := archive.gather(ctx, results)
+	c, err := gather(results, archive.Host)
 	if err != nil {
 		return nil, err
+	}
+	if err := c.fetch(ctx, archive.Jobs, true); err != nil {
+		return nil, explain(ctx, "fetching layers", err)
 	}
 	task := e.Progress.Start(event.Load, engine, c.size())
 	err = explain(ctx, "loading into "+engine, load(ctx, engine, func(ctx context.Context, w io.Writer) error {

@@ -144,7 +144,14 @@ func TestEngineInputFails(t *testing.T) {
 	l := newLayer(t, "server", 600_000)
 	want := "loading into docker: reading " + digestOf(t, l).String() + ": boom"
 	dir := engines(t, map[string]string{"docker": "cat >/dev/null; echo partly >> DIR/loaded; exit 1"})
-	_, err := (&output.Engine{}).Write(t.Context(), single(t, reader(l, failingAfter(400_000))))
+	first := true // which is the check before anything is loaded
+	_, err := (&output.Engine{}).Write(t.Context(), single(t, reader(l, func(r io.Reader) io.Reader {
+		if first {
+			first = false
+			return r
+		}
+		return failingAfter(400_000)(r)
+	})))
 	wantError(t, err, want)
 	if got := tree(t, dir); len(got) > 0 {
 		t.Errorf("the engine loaded a part")

@@ -45,30 +45,31 @@ func checkFile(name string) error {
 }
 
 // writeFile writes what name leads to: a device or a pipe directly, since
-// nothing can be renamed onto it, and anything else as replaceFile does.
-func writeFile(ctx context.Context, name string, write func(io.Writer) error) (size int64, err error) {
+// nothing can be renamed onto it, and anything else as replaceFile does. It
+// describes the file, where it is one.
+func writeFile(ctx context.Context, name string, write func(io.Writer) error) (fs.FileInfo, error) {
 	d, err := find(name)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if !d.direct {
 		return replaceFile(d.name, d.old, write)
 	}
 	f, err := await(ctx, func() (*os.File, error) { return os.OpenFile(d.name, os.O_WRONLY, 0) })
 	if err != nil {
-		return 0, withoutPath(err)
+		return nil, withoutPath(err)
 	}
-	return 0, errors.Join(write(interruptible{ctx, pathless{f}}), f.Close())
+	return nil, errors.Join(write(interruptible{ctx, pathless{f}}), f.Close())
 }
 
 // replaceFile writes a file beside name and renames it when it is whole and on
 // the disk. On an error what was there before is still there. If name is a
-// link, the file takes its place. It has the permissions of old, where that is
+// link, the file takes its place. What is returned describes the file. It has the permissions of old, where that is
 // not nil, or else those that the umask leaves.
-func replaceFile(name string, old fs.FileInfo, write func(io.Writer) error) (size int64, err error) {
+func replaceFile(name string, old fs.FileInfo, write func(io.Writer) error) (written fs.FileInfo, err error) {
 	f, err := createBeside(name)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -78,23 +79,23 @@ func replaceFile(name string, old fs.FileInfo, write func(io.Writer) error) (siz
 	}()
 	if old != nil {
 		if err := f.Chmod(old.Mode().Perm()); err != nil {
-			return 0, withoutPath(err)
+			return nil, withoutPath(err)
 		}
 	}
 	if err := write(pathless{f}); err != nil {
-		return 0, err
+		return nil, err
 	}
 	if err := f.Sync(); err != nil {
-		return 0, withoutPath(err)
+		return nil, withoutPath(err)
 	}
 	info, err := f.Stat()
 	if err != nil {
-		return 0, withoutPath(err)
+		return nil, withoutPath(err)
 	}
 	if err := f.Close(); err != nil {
-		return 0, withoutPath(err)
+		return nil, withoutPath(err)
 	}
-	return info.Size(), withoutPath(os.Rename(f.Name(), name))
+	return info, withoutPath(os.Rename(f.Name(), name))
 }
 
 // destination is what a path leads to.

@@ -60,7 +60,7 @@ func (l *Layout) Write(ctx context.Context, results []image.Result) ([]Written, 
 	if err != nil {
 		return nil, err
 	}
-	if err := c.fetch(ctx, l.Jobs); err != nil {
+	if err := c.fetch(ctx, l.Jobs, false); err != nil {
 		return nil, explain(ctx, "fetching layers", err)
 	}
 	task := l.Progress.Start(event.Write, l.Dir, c.size())

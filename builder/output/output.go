@@ -21,6 +21,8 @@ type Written struct {
 	Where string
 	// Size in bytes, where a file was written.
 	Size int64
+	// Unchanged says that all of it was there already.
+	Unchanged bool
 }
 
 // FamiliarName is a tag as docker shows it: without docker.io and library/.

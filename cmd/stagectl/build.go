@@ -88,6 +88,9 @@ func (a *app) summarize(result *builder.Result, p *plan.Plan) error {
 	o := summaryOptions{Style: newStyle(isTerminal(a.Stderr), a.Getenv), Next: next(result.Written, p)}
 	for _, w := range result.Written {
 		out := summaryOutput{What: "wrote", Where: w.Where, Size: w.Size}
+		if w.Unchanged {
+			out.What = "unchanged:"
+		}
 		switch w.Kind {
 		case "registry":
 			out.What = "pushed"

@@ -161,7 +161,10 @@ func (f *outputFlags) outputs(a *app, w *workshop) ([]builder.Output, error) {
 		case "layout":
 			files = append(files, &output.Layout{Dir: s.dest, Jobs: jobs, Progress: w.progress.Event})
 		default:
-			archive := &output.Archive{Path: s.dest, Docker: s.kind == "docker", Host: host, Jobs: jobs, Progress: w.progress.Event}
+			archive := &output.Archive{Path: s.dest, Docker: s.kind == "docker", Host: host, Jobs: jobs, Now: a.Now, Progress: w.progress.Event}
+			if !w.forget {
+				archive.Cache = w.cache
+			}
 			if s.dest == stdoutName {
 				if isTerminal(a.Stdout) {
 					return nil, usagef("--output -: standard output is a terminal; send it to a file or a pipe")

@@ -11,7 +11,7 @@ import (
 //
 //   - Every task ends with one line: "phase subject: outcome, size, time".
 //   - Only what may take long has a line before that: compiling when it
-//     starts, a transfer when its first bytes move. What turns out to be
+//     starts, with the reason why, a transfer when its first bytes move. What turns out to be
 //     there already has only its last line.
 //   - A transfer says 25%, 50% and 75%, but is silent for quietPeriod after
 //     each line, so that only a slow one does.
@@ -45,7 +45,7 @@ func (v *plainView) event(now time.Time, e event.Event) {
 	switch e.State {
 	case event.Started:
 		if t.phase == event.Compile {
-			v.line(t, "started")
+			v.line(t, strings.TrimSuffix("started, "+oneLine(e.Text), ", "))
 		}
 	case event.Updated:
 		v.updated(now, t)

@@ -192,5 +192,5 @@ func (a *app) compiler(f *commonFlags, c *cache.Cache, progress event.Func) *com
 	if homeless() && a.Getenv("GOPATH") == "" {
 		env = append(env[:len(env):len(env)], "GOPATH="+filepath.Join(c.Dir(), "go"))
 	}
-	return &compile.Compiler{Env: env, Outputs: c.Links(), Offline: f.offline, Progress: progress}
+	return &compile.Compiler{Env: env, Outputs: c.Links(), Records: c, Offline: f.offline, Progress: progress}
 }

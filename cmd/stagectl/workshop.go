@@ -21,6 +21,8 @@ type workshop struct {
 	progress progress
 	outputs  []builder.Output
 	plan     *plan.Plan
+	// forget has nothing used that is remembered.
+	forget bool
 	// close ends the progress display and releases the cache.
 	close func()
 }
@@ -53,8 +55,9 @@ func (a *app) prepare(ctx context.Context, o *buildOptions, patterns []string) (
 		return nil, err
 	}
 	w.close = func() { w.progress.Close(); release() }
-	w.cache = c
+	w.cache, w.forget = c, o.noCache
 	w.compiler = a.compiler(&o.commonFlags, c, w.progress.Event)
+	w.compiler.Forget = o.noCache
 	w.bases = &base.Resolver{Registry: w.client, Cache: c, Dir: dir, Progress: w.progress.Event}
 	if w.outputs, err = o.outputs(a, w); err != nil {
 		return nil, err
