@@ -80,12 +80,19 @@ func mainsChanged(t *tools, w *workload, mains string) group {
 	}
 }
 
-// linksGone takes away each tool's binaries, and leaves the go build cache and
-// stagectl's layers.
+// linksGone takes away each tool's binaries, with what stagectl remembers of
+// compiling, and leaves the go build cache and stagectl's layers.
 func linksGone(t *tools, w *workload, mains string) group {
 	floor, archive := t.floor(w), t.archive(w)
 	floor.Before = func() error { return os.RemoveAll(t.out("floor", w.Name)) }
-	archive.Before = func() error { return os.RemoveAll(filepath.Join(t.cacheDir(), "links")) }
+	archive.Before = func() error {
+		for _, part := range []string{"links", "records/binaries", "records/inputs", "records/packages", "records/patterns"} {
+			if err := os.RemoveAll(filepath.Join(t.cacheDir(), filepath.FromSlash(part))); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	return group{Contenders: []contender{floor, archive}, Rows: []row{
 		{mains + ", link outputs gone: archive", archiveName, floorName,
 			goal{Text: "<= 1.10 x go build", Times: 1.10}},
