@@ -25,6 +25,8 @@ type Blob struct {
 
 	name string
 	f    *os.File
+	// sure says that this process wrote the bytes and summed them up meanwhile.
+	sure bool
 }
 
 func (c *Cache) blobPath(h v1.Hash) string { return c.path(blobsDir, h.Hex) }
@@ -88,10 +90,24 @@ func (b *Blob) drop() {
 
 // Open returns a reader of the blob that fails with ErrCorrupt where the
 // content does not match the digest, and that without having given out all of
-// it. Any number of readers may be open at once.
+// it. Any number of readers may be open at once. What this process itself has
+// written is not checked again: it is a *Section.
 func (b *Blob) Open() io.ReadCloser {
+	if b.sure {
+		return &Section{io.NewSectionReader(b.f, 0, b.Size), b.f}
+	}
 	return &verifier{b: b, r: io.NewSectionReader(b.f, 0, b.Size), left: b.Size, h: sha256.New()}
 }
+
+// Section reads a blob that needs no check. A writer that can have the system
+// copy it finds the file in it, whose first Size bytes are the blob.
+type Section struct {
+	*io.SectionReader
+	File *os.File
+}
+
+// Close does nothing: the file stays open for other readers.
+func (*Section) Close() error { return nil }
 
 type verifier struct {
 	b    *Blob

@@ -77,7 +77,7 @@ func (w *Writer) place(b *Blob) error {
 	if err := place(w.f.Name(), b.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	b.f, w.f = w.f, nil
+	b.f, b.sure, w.f = w.f, true, nil
 	return nil
 }
 

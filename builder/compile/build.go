@@ -41,28 +41,29 @@ func (w *worker) topDir() (dir string, err error) {
 	return filepath.Abs(dir) // the go command runs elsewhere
 }
 
-// build leaves the binaries of a job in dir. Those that are linked before the
-// go command ends are given to linked meanwhile, unless that is nil.
-func (w *worker) build(ctx context.Context, j *job, dir string, linked func(name string, b *Binary)) error {
+// build leaves the binaries of a job in dir, and returns those of their sums
+// that it knows. Binaries that are linked before the go command ends are given
+// to linked meanwhile, unless that is nil.
+func (w *worker) build(ctx context.Context, j *job, dir string, linked func(name string, b *Binary)) (sums map[string]string, err error) {
 	if w.Outputs == "" {
-		return w.goBuild(ctx, j, dir, filepath.Dir(dir))
+		return nil, w.goBuild(ctx, j, dir, filepath.Dir(dir))
 	}
 	kept, err := w.open(ctx, w.platform, j.run)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer kept.close()
 	for {
 		before := kept.present()
 		early, err := w.follow(ctx, j, kept, before, dir, linked)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		// The second time there is nothing left to be damaged.
 		if ok, err := kept.verify(before, early); err != nil {
-			return err
+			return nil, err
 		} else if ok {
-			return kept.linkTo(dir)
+			return kept.sums, kept.linkTo(dir)
 		}
 	}
 }
@@ -96,7 +97,7 @@ func (w *worker) follow(ctx context.Context, j *job, kept *links, before map[str
 			if os.Link(filepath.Join(kept.dir, name), path) != nil {
 				continue
 			}
-			b, err := finish(path, w.platform)
+			b, err := finish(path, "", w.platform)
 			if err != nil {
 				_ = os.Remove(path) // what is wrong is found again in the end
 				continue

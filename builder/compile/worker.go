@@ -119,7 +119,7 @@ func (w *worker) remake(ctx context.Context, r *run, at int, known remembered) (
 		if dir, err = w.makeDir(); err != nil {
 			return "", err
 		}
-		if err := w.build(ctx, &job{run: r, why: "its layer is gone"}, dir, nil); err != nil {
+		if _, err := w.build(ctx, &job{run: r, why: "its layer is gone"}, dir, nil); err != nil {
 			return "", err
 		}
 		if w.remade == nil {
@@ -177,7 +177,7 @@ func (w *worker) compile(ctx context.Context, j *job) error {
 		return err
 	}
 	made := map[string]*Binary{}
-	err = w.build(ctx, j, dir, func(name string, b *Binary) {
+	sums, err := w.build(ctx, j, dir, func(name string, b *Binary) {
 		made[name] = b
 		for _, at := range j.run.steps {
 			if w.steps[at].Binary == name {
@@ -191,7 +191,7 @@ func (w *worker) compile(ctx context.Context, j *job) error {
 	for _, at := range j.run.steps {
 		step := w.steps[at]
 		if made[step.Binary] == nil {
-			b, err := finish(filepath.Join(dir, step.Binary), w.platform)
+			b, err := finish(filepath.Join(dir, step.Binary), sums[step.Binary], w.platform)
 			if err != nil {
 				return fmt.Errorf("compiling %s for %s: %w", args(step)[0], w.platform, err)
 			}
@@ -228,14 +228,16 @@ func (w *worker) lastKey(step plan.Compile) string {
 	return digestOf([]string{w.platform.String(), step.Dir, mainName(step.Package, step.Files), fmt.Sprint(recordVersion)})
 }
 
-// finish checks and describes a binary.
-func finish(path string, p v1.Platform) (*Binary, error) {
+// finish checks and describes a binary, whose sum may be known.
+func finish(path, sum string, p v1.Platform) (*Binary, error) {
 	b, err := inspect(path, p)
 	if err != nil {
 		return nil, err
 	}
-	if b.Digest, err = sumOf(path); err != nil {
-		return nil, fmt.Errorf("reading the binary: %w", err)
+	if b.Digest = sum; sum == "" {
+		if b.Digest, err = sumOf(path); err != nil {
+			return nil, fmt.Errorf("reading the binary: %w", err)
+		}
 	}
 	return b, nil
 }

@@ -111,7 +111,17 @@ func (a *Archive) write(ctx context.Context, w io.Writer, c *content, task *even
 		if err := tw.WriteHeader(archiveHeader(blobName(b.digest), tar.TypeReg, b.size)); err != nil {
 			return err
 		}
-		if err := b.copyTo(ctx, tw, task, buf); err != nil {
+		if err := b.read(func(r io.Reader) error {
+			copied, err := b.copyFile(ctx, r, w, out, task)
+			if err != nil {
+				return err
+			}
+			if !copied {
+				return b.copy(ctx, r, tw, task, buf)
+			}
+			tw = tar.NewWriter(out) // the other one still waits for the content
+			return nil
+		}); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -19,7 +20,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
+	"github.com/stagectl/stagectl/builder/cache"
 	"github.com/stagectl/stagectl/builder/image"
+	"github.com/stagectl/stagectl/builder/layer"
 	"github.com/stagectl/stagectl/builder/output"
 )
 
@@ -354,5 +357,50 @@ func TestArchiveProgress(t *testing.T) {
 	want := []string{fmt.Sprintf("write standard output: started updated done %d/%d", total, total)}
 	if diff := cmp.Diff(want, events.summary()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+// What the cache has just written goes into a file without a second look, and
+// comes out as the same bytes.
+func TestArchiveOfFreshBlobs(t *testing.T) {
+	c, err := cache.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layers []v1.Layer
+	for _, size := range []int{1, 511, 512, 513, 70_000} {
+		w, err := c.Create()
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := layer.Write(t.Context(), w, []layer.File{{
+			Path: fmt.Sprintf("/f%d", size), Mode: 0o644, Size: int64(size),
+			Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(strings.Repeat("x", size))), nil },
+		}}, layer.Options{Compression: layer.Compression{Algorithm: layer.None}, Epoch: time.Unix(0, 0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := w.Commit()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := layer.New(layer.Blob{Info: info, Digest: b.Digest, Size: b.Size, Open: b.Open})
+		if err != nil {
+			t.Fatal(err)
+		}
+		layers = append(layers, l)
+	}
+	results := single(t, layers...)
+	want := archive(t, output.Archive{Docker: true}, results...)
+	file := filepath.Join(t.TempDir(), "image.tar")
+	var events recorder
+	if _, err := (&output.Archive{Path: file, Docker: true, Progress: events.Event}).Write(t.Context(), results); err != nil {
+		t.Fatal(err)
+	}
+	if got := readFile(t, file); got != string(want) {
+		t.Errorf("the file has %d bytes, the stream %d, and they differ", len(got), len(want))
+	}
+	if got := events.summary(); len(got) != 1 || !strings.Contains(got[0], "done") {
+		t.Errorf("events %q", got)
 	}
 }

@@ -255,7 +255,12 @@ func (c *content) fetch(ctx context.Context, jobs int, whole bool) error {
 }
 
 // copyTo writes all of b to w by way of buf, for as long as ctx lives.
-func (b blob) copyTo(ctx context.Context, w io.Writer, task *event.Task, buf []byte) (err error) {
+func (b blob) copyTo(ctx context.Context, w io.Writer, task *event.Task, buf []byte) error {
+	return b.read(func(r io.Reader) error { return b.copy(ctx, r, w, task, buf) })
+}
+
+// read has do read b.
+func (b blob) read(do func(io.Reader) error) (err error) {
 	rc, err := b.open()
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", b.digest, err)
@@ -265,11 +270,16 @@ func (b blob) copyTo(ctx context.Context, w io.Writer, task *event.Task, buf []b
 			err = fmt.Errorf("reading %s: %w", b.digest, closeErr)
 		}
 	}()
+	return do(rc)
+}
+
+// copy writes r, which is all of b, to w.
+func (b blob) copy(ctx context.Context, r io.Reader, w io.Writer, task *event.Task, buf []byte) error {
 	for n := int64(0); ; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		read, err := rc.Read(buf)
+		read, err := r.Read(buf)
 		n += int64(read)
 		ended := errors.Is(err, io.EOF)
 		switch {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -31,8 +30,8 @@ type Copy struct {
 var (
 	// knownOption is looked for in all of a copy, since one that has the form
 	// of an option may be part of the source's path.
-	knownOption = regexp.MustCompile(`,(chmod|chown)=`)
-	anyOption   = regexp.MustCompile(`,[A-Za-z]+=`)
+	knownOption = pattern(`,(chmod|chown)=`)
+	anyOption   = pattern(`,[A-Za-z]+=`)
 )
 
 // ParseCopy reads SRC:DST[,chmod=MODE][,chown=UID:GID]. The last colon before
@@ -40,7 +39,7 @@ var (
 // paths, unless what follows has the form of an option.
 func ParseCopy(s string) (*Copy, error) {
 	paths := s
-	if at := knownOption.FindStringIndex(s); at != nil {
+	if at := knownOption().FindStringIndex(s); at != nil {
 		paths = s[:at[0]]
 	}
 	colon := strings.LastIndex(paths, ":/")
@@ -48,7 +47,7 @@ func ParseCopy(s string) (*Copy, error) {
 		return nil, fmt.Errorf("malformed copy %q: it is SRC:DST, the destination an absolute path, as assets:/app/assets", s)
 	}
 	source, dest, options := s[:colon], s[colon+1:], ""
-	if at := anyOption.FindStringIndex(dest); at != nil {
+	if at := anyOption().FindStringIndex(dest); at != nil {
 		dest, options = dest[:at[0]], dest[at[0]+1:]
 	}
 	clean, err := ParseAbs("copy destination", dest)

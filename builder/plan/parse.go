@@ -8,15 +8,21 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
 var (
-	portPattern   = regexp.MustCompile(`^([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/([A-Za-z]+))?$`)
-	userPattern   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?(:[A-Za-z0-9_][A-Za-z0-9_.-]*\$?)?$`)
-	numberPattern = regexp.MustCompile(`^[0-9]+$`)
-	realtime      = regexp.MustCompile(`^(RTMIN(\+([1-9]|1[0-5]))?|RTMAX(-([1-9]|1[0-4]))?)$`)
+	portPattern   = pattern(`^([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/([A-Za-z]+))?$`)
+	userPattern   = pattern(`^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?(:[A-Za-z0-9_][A-Za-z0-9_.-]*\$?)?$`)
+	numberPattern = pattern(`^[0-9]+$`)
+	realtime      = pattern(`^(RTMIN(\+([1-9]|1[0-5]))?|RTMAX(-([1-9]|1[0-4]))?)$`)
 )
+
+// pattern compiles when it is first used: most runs of the program use none.
+func pattern(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 // signals are the names that Linux has, beside the real-time ones.
 var signals = strings.Fields(`ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT
@@ -40,7 +46,7 @@ func ParsePort(s string) ([]string, error) {
 	if strings.Contains(s, ":") {
 		return nil, fmt.Errorf("malformed port %q: an image declares only the container's port; the host's is given to `docker run -p`", s)
 	}
-	m := portPattern.FindStringSubmatch(s)
+	m := portPattern().FindStringSubmatch(s)
 	if m == nil {
 		return nil, fmt.Errorf("malformed port %q: it is PORT or PORT/udp, as 8080 or 53/udp", s)
 	}
@@ -81,11 +87,11 @@ func ParseKeyValue(what, s string) (key, value string, err error) {
 
 // ParseUser reads USER[:GROUP], names or numbers, and returns it as it is.
 func ParseUser(s string) (string, error) {
-	if !userPattern.MatchString(s) {
+	if !userPattern().MatchString(s) {
 		return "", fmt.Errorf("malformed user %q: it is USER or USER:GROUP, by name or number", s)
 	}
 	for id := range strings.SplitSeq(s, ":") {
-		if _, err := strconv.ParseUint(id, 10, 31); err != nil && numberPattern.MatchString(id) {
+		if _, err := strconv.ParseUint(id, 10, 31); err != nil && numberPattern().MatchString(id) {
 			return "", fmt.Errorf("malformed user %q: numbers go up to 2147483647", s)
 		}
 	}
@@ -95,11 +101,11 @@ func ParseUser(s string) (string, error) {
 // ParseSignal reads the name or number of a signal, and returns it in upper
 // case, as some engines want it.
 func ParseSignal(s string) (string, error) {
-	if n, err := strconv.Atoi(s); err == nil && numberPattern.MatchString(s) && n > 0 && n < 65 {
+	if n, err := strconv.Atoi(s); err == nil && numberPattern().MatchString(s) && n > 0 && n < 65 {
 		return s, nil
 	}
 	upper := strings.ToUpper(s)
-	if name := strings.TrimPrefix(upper, "SIG"); slices.Contains(signals, name) || realtime.MatchString(name) {
+	if name := strings.TrimPrefix(upper, "SIG"); slices.Contains(signals, name) || realtime().MatchString(name) {
 		return upper, nil
 	}
 	return "", fmt.Errorf("malformed signal %q: it is a name as SIGTERM or a number from 1 to 64", s)
@@ -131,7 +137,7 @@ func ParseCompression(s string) (Compression, error) {
 	if leveled {
 		c.Level, err = strconv.Atoi(level)
 	}
-	if name == "" || err != nil || (leveled && (c.Level < 1 || !numberPattern.MatchString(level))) {
+	if name == "" || err != nil || (leveled && (c.Level < 1 || !numberPattern().MatchString(level))) {
 		return Compression{}, fmt.Errorf("malformed compression %q: it is NAME or NAME:LEVEL, as gzip:9", s)
 	}
 	return c, nil

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -130,12 +129,12 @@ type features struct {
 	branch int
 }
 
-var variantPattern = regexp.MustCompile(`^v([0-9]{1,2})(?:\.([0-9]{1,2}))?$`)
+var variantPattern = pattern(`^v([0-9]{1,2})(?:\.([0-9]{1,2}))?$`)
 
 // featuresOf tells the variant of p, which is normal. The one without a name
 // is the lowest.
 func featuresOf(p v1.Platform) (features, bool) {
-	m := variantPattern.FindStringSubmatch(p.Variant)
+	m := variantPattern().FindStringSubmatch(p.Variant)
 	if m == nil {
 		return features{}, p.Variant == ""
 	}

@@ -1,7 +1,7 @@
 // Command gen writes static.tar.gz, the only layer of the static base. Run it
 // with "go generate ./builder/base" after golang.org/x/crypto/x509roots or the
 // time zones of the Go release have moved on, and pin the new digests in
-// static_test.go: they are part of every image that is built on static.
+// static.go: they are part of every image that is built on static.
 //
 // The same input gives the same bytes on every machine. Nothing of the host
 // gets in, and the compressor is the one pinned in go.mod, not the standard
