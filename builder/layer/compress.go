@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
-	"github.com/klauspost/pgzip"
 )
 
 // The compression algorithms of the OCI image specification
@@ -20,9 +18,6 @@ const (
 )
 
 const (
-	// gzipBlock is what one goroutine compresses at a time. It decides the
-	// bytes that come out, so it is part of the format version.
-	gzipBlock = 1 << 20
 	// gzipLevel is the default: 25.0 MB in 0.32 s for an 83 MB Go binary on
 	// two cores, where level 2 makes 27.9 MB in 0.18 s.
 	gzipLevel = 6
@@ -73,24 +68,8 @@ func (c Compression) writer(w io.Writer, jobs int) (io.WriteCloser, types.MediaT
 		zw, err := zstd.NewWriter(w, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(zstdJobs))
 		return zw, types.OCILayerZStd, err
 	default:
-		zw, err := pgzip.NewWriterLevel(w, cmp.Or(c.Level, gzipLevel))
-		if err != nil {
-			return nil, "", err
-		}
-		// 0 is how the header says that there is no time; the zero time.Time is
-		// not 0 (RFC 1952, section 2.3.1).
-		zw.ModTime = time.Unix(0, 0)
-		return gzipWriter{zw}, types.OCILayer, zw.SetConcurrency(gzipBlock, max(jobs, 1))
+		return newGzipWriter(w, cmp.Or(c.Level, gzipLevel), max(jobs, 1)), types.OCILayer, nil
 	}
-}
-
-type gzipWriter struct{ *pgzip.Writer }
-
-// Close also ends the goroutine that pgzip leaves behind where a write failed.
-func (w gzipWriter) Close() error {
-	err := w.Writer.Close()
-	w.Reset(io.Discard)
-	return err
 }
 
 type nopCloser struct{ io.Writer }
