@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,15 +11,21 @@ import (
 	"os"
 )
 
-// record is a record on disk. The key is in it since the name has but its sum.
+// record is a record on disk, behind a line with the sum of it: what is believed
+// of binaries and layers may not be a bit off. The key is in it since the name
+// has but its sum.
 type record struct {
 	Key   string          `json:"key"`
 	Value json.RawMessage `json:"value"`
 }
 
 func (c *Cache) recordPath(kind, key string) string {
-	sum := sha256.Sum256([]byte(key))
-	return c.path(recordsDir, kind, hex.EncodeToString(sum[:]))
+	return c.path(recordsDir, kind, sumOf([]byte(key)))
+}
+
+func sumOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }
 
 // Record reads what SetRecord stored of the kind under key into value. It
@@ -26,12 +33,13 @@ func (c *Cache) recordPath(kind, key string) string {
 // points to is not to be used then.
 func (c *Cache) Record(kind, key string, value any) bool {
 	name := c.recordPath(kind, key)
-	raw, err := os.ReadFile(name)
+	content, err := os.ReadFile(name)
 	if err != nil {
 		return false
 	}
+	sum, raw, _ := bytes.Cut(content, []byte("\n"))
 	var rec record
-	if json.Unmarshal(raw, &rec) != nil || rec.Key != key || json.Unmarshal(rec.Value, value) != nil {
+	if string(sum) != sumOf(raw) || json.Unmarshal(raw, &rec) != nil || rec.Key != key || json.Unmarshal(rec.Value, value) != nil {
 		_ = os.Remove(name)
 		return false
 	}
@@ -54,7 +62,7 @@ func (c *Cache) SetRecord(kind, key string, value any) error {
 		return fmt.Errorf("writing cache record: %w", err)
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.Write(raw)
+	_, err = f.WriteString(sumOf(raw) + "\n" + string(raw))
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("writing cache record: %w", err)
 	}

@@ -9,6 +9,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+func readFile(t *testing.T, name string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
 type value struct {
 	Name  string
 	Sizes []int64
@@ -61,6 +70,16 @@ func TestRecordDamaged(t *testing.T) {
 		name   string
 		damage func(t *testing.T, name string)
 	}{
+		{"one bit off", func(t *testing.T, name string) {
+			raw := readFile(t, name)
+			raw[len(raw)-4] ^= 1 // in the value
+			writeFile(t, name, raw)
+		}},
+		{"one bit of the sum off", func(t *testing.T, name string) {
+			raw := readFile(t, name)
+			raw[0] ^= 1
+			writeFile(t, name, raw)
+		}},
 		{"empty", func(t *testing.T, name string) { writeFile(t, name, nil) }},
 		{"truncated", func(t *testing.T, name string) { writeFile(t, name, []byte(`{"key":"key","value":{"Na`)) }},
 		{"null", func(t *testing.T, name string) { writeFile(t, name, []byte("null")) }},
