@@ -119,4 +119,57 @@ func TestTruncatedLayers(t *testing.T) {
 	}
 }
 
+// A changed binary takes what has not changed of it from the layer before. Where
+// that is damaged or gone it does not, and makes no difference but in time.
+func TestBlocks(t *testing.T) {
+	dir := t.TempDir()
+	content := func(change string) string {
+		name := fakeBinary(t, 100_000)
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(raw[2_000_000:], change)
+		if err := os.WriteFile(name, raw, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	p := serverPlan(dir, plan.Static)
+	fresh, fake := newBuilder(t, dir)
+	fake.binary = content("changed")
+	want := archiveOf(t, fresh, p)
+	for name, change := range map[string]func(t *testing.T, cache string){
+		"as it was": func(*testing.T, string) {},
+		"damaged":   func(t *testing.T, cache string) { damage(t, filepath.Join(cache, "blobs", "sha256")) },
+		"gone": func(t *testing.T, cache string) {
+			if err := os.RemoveAll(filepath.Join(cache, "blobs")); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"of another layer": func(t *testing.T, cache string) {
+			// A record says which blob its blocks are in.
+			records := filepath.Join(cache, "records", "blocks")
+			entries, err := os.ReadDir(records)
+			if err != nil || len(entries) == 0 {
+				t.Fatal("no blocks are remembered", err)
+			}
+			damage(t, records)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, fake := newBuilder(t, dir)
+			fake.binary = content("")
+			if bytes.Equal(archiveOf(t, b, p), want) {
+				t.Fatal("the change makes no difference")
+			}
+			change(t, b.Cache.Dir())
+			fake.binary = content("changed")
+			if !bytes.Equal(archiveOf(t, b, p), want) {
+				t.Error("the archive is another one")
+			}
+		})
+	}
+}
+
 var discard = log.New(io.Discard, "", 0)

@@ -64,7 +64,10 @@ func (st *stacker) write(ctx context.Context, subject string, files []layer.File
 			}
 		}
 	}
-	info, err := layer.Write(ctx, w, files, layer.Options{Compression: compression, Epoch: st.plan.Epoch, Jobs: st.Jobs})
+	place := st.plan.Dir + " " + st.target.key() + " " + subject
+	info, err := layer.Write(ctx, w, files, layer.Options{
+		Compression: compression, Epoch: st.plan.Epoch, Jobs: st.Jobs, Reuse: st.earlier(place).reuse,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +76,9 @@ func (st *stacker) write(ctx context.Context, subject string, files []layer.File
 		return nil, err
 	}
 	if err := st.Cache.SetRecord(layerRecords, key, made{info, blob.Digest, blob.Size}); err != nil {
+		return nil, err
+	}
+	if err := st.remember(place, blob.Digest, info.Blocks); err != nil {
 		return nil, err
 	}
 	return layerOf(info, blob)

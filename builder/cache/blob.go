@@ -99,6 +99,12 @@ func (b *Blob) Open() io.ReadCloser {
 	return &verifier{b: b, r: io.NewSectionReader(b.f, 0, b.Size), left: b.Size, h: sha256.New()}
 }
 
+// ReadAt implements io.ReaderAt. It checks nothing: it is for what Verified
+// returned.
+func (b *Blob) ReadAt(p []byte, off int64) (int, error) {
+	return io.NewSectionReader(b.f, 0, b.Size).ReadAt(p, off)
+}
+
 // Section reads a blob that needs no check. A writer that can have the system
 // copy it finds the file in it, whose first Size bytes are the blob.
 type Section struct {

@@ -56,7 +56,7 @@ func (c Compression) Valid() error {
 // depend on c and on what is written, not on jobs nor on the sizes of the
 // writes. No zstd frame needs a window of more than 8 MiB, which is what every
 // decoder should have (RFC 8878, section 3.1.1.1.2).
-func (c Compression) writer(w io.Writer, jobs int) (io.WriteCloser, types.MediaType, error) {
+func (c Compression) writer(w io.Writer, jobs int, reuse func(Key) []byte) (io.WriteCloser, types.MediaType, error) {
 	if err := c.Valid(); err != nil {
 		return nil, "", err
 	}
@@ -68,7 +68,7 @@ func (c Compression) writer(w io.Writer, jobs int) (io.WriteCloser, types.MediaT
 		zw, err := zstd.NewWriter(w, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(zstdJobs))
 		return zw, types.OCILayerZStd, err
 	default:
-		return newGzipWriter(w, cmp.Or(c.Level, gzipLevel), max(jobs, 1)), types.OCILayer, nil
+		return newGzipWriter(w, cmp.Or(c.Level, gzipLevel), max(jobs, 1), reuse), types.OCILayer, nil
 	}
 }
 

@@ -2,6 +2,7 @@ package layer
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"hash/crc32"
 	"io"
@@ -35,6 +36,11 @@ type gzipWriter struct {
 	size  uint32
 	sum   uint32
 	block *gzipPart
+	// reuse may know what a block was compressed to before, blocks are those
+	// that were written, the last of which ends at offset.
+	reuse  func(Key) []byte
+	blocks []Block
+	offset int64
 	// turns has as many as may be compressed at once.
 	turns chan struct{}
 	// parts are on their way to w, in order.
@@ -45,6 +51,7 @@ type gzipWriter struct {
 
 // gzipPart is one block.
 type gzipPart struct {
+	key  Key
 	in   []byte
 	dict []byte
 	last bool
@@ -64,10 +71,11 @@ var (
 )
 
 // newGzipWriter returns a writer with a level from 1 to 9 that has jobs
-// goroutines compress. Close has to be called, whatever happens.
-func newGzipWriter(w io.Writer, level, jobs int) *gzipWriter {
+// goroutines compress what reuse, unless it is nil, does not know. Close has to
+// be called, whatever happens.
+func newGzipWriter(w io.Writer, level, jobs int, reuse func(Key) []byte) *gzipWriter {
 	z := &gzipWriter{
-		w: w, level: level, block: newPart(nil),
+		w: w, level: level, block: newPart(nil), reuse: reuse,
 		turns: make(chan struct{}, jobs), parts: make(chan *gzipPart, jobs-1), ended: make(chan struct{}),
 	}
 	go z.drain()
@@ -116,6 +124,12 @@ func (z *gzipWriter) send() {
 
 // compress fills p.out. No call can fail: it writes to memory.
 func (z *gzipWriter) compress(p *gzipPart) {
+	if p.key = z.keyOf(p); z.reuse != nil {
+		if known := z.reuse(p.key); known != nil {
+			p.out.Write(known)
+			return
+		}
+	}
 	pool := &gzipCompressors[z.level]
 	c, ok := pool.Get().(*flate.Writer)
 	if !ok {
@@ -128,6 +142,20 @@ func (z *gzipWriter) compress(p *gzipPart) {
 		_ = c.Close()
 	}
 	pool.Put(c)
+}
+
+// keyOf sums up all that the compressed bytes of a block depend on.
+func (z *gzipWriter) keyOf(p *gzipPart) Key {
+	h := sha256.New()
+	last := byte(0)
+	if p.last {
+		last = 1
+	}
+	h.Write([]byte{byte(z.level), last})
+	h.Write(binary.LittleEndian.AppendUint32(nil, uint32(len(p.dict))))
+	h.Write(p.dict)
+	h.Write(p.in)
+	return Key(h.Sum(nil))
 }
 
 // drain writes the blocks in their order. After a failure it takes the rest
@@ -144,6 +172,7 @@ func (z *gzipWriter) drain() {
 	z.put(header[:])
 	for p := range z.parts {
 		<-p.done
+		z.blocks = append(z.blocks, Block{Key: p.key, Offset: z.offset, Size: int64(p.out.Len())})
 		z.put(p.out.Bytes())
 		gzipParts.Put(p)
 	}
@@ -156,6 +185,7 @@ func (z *gzipWriter) put(b []byte) {
 	if _, err := z.w.Write(b); err != nil {
 		z.failed.Store(&err)
 	}
+	z.offset += int64(len(b))
 }
 
 // Close writes what is left, and ends all goroutines.

@@ -49,18 +49,34 @@ type Options struct {
 	// Jobs is how many goroutines compress, at least one. The bytes that come
 	// out do not depend on it.
 	Jobs int
+	// Reuse, unless it is nil, returns what the block with a key became in an
+	// earlier layer, or nil. It is called from several goroutines. What it
+	// returns is believed, and not changed.
+	Reuse func(Key) []byte
+}
+
+// Key is the sum of all that the compressed bytes of a block depend on.
+type Key [sha256.Size]byte
+
+// Block is a part of a layer that was compressed by itself.
+type Block struct {
+	Key Key
+	// Offset and Size are those of the compressed bytes.
+	Offset, Size int64
 }
 
 // Info describes a layer that was written.
 type Info struct {
 	DiffID    v1.Hash         `json:"diffID"`
 	MediaType types.MediaType `json:"mediaType"`
+	// Blocks of a gzip layer, in their order.
+	Blocks []Block `json:"-"`
 }
 
 // Write writes files, sorted by path, as one layer to w. After an error, what
 // w got is no layer.
 func Write(ctx context.Context, w io.Writer, files []File, o Options) (Info, error) {
-	zw, mediaType, err := o.Compression.writer(w, o.Jobs)
+	zw, mediaType, err := o.Compression.writer(w, o.Jobs, o.Reuse)
 	if err != nil {
 		return Info{}, fmt.Errorf("writing layer: %w", err)
 	}
@@ -72,10 +88,14 @@ func Write(ctx context.Context, w io.Writer, files []File, o Options) (Info, err
 	if err != nil {
 		return Info{}, err
 	}
-	return Info{
+	info := Info{
 		DiffID:    v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(diff.Sum(nil))},
 		MediaType: mediaType,
-	}, nil
+	}
+	if z, ok := zw.(*gzipWriter); ok {
+		info.Blocks = z.blocks
+	}
+	return info, nil
 }
 
 func writeTar(ctx context.Context, w io.Writer, files []File, epoch time.Time) error {

@@ -188,7 +188,7 @@ func TestWriteErrors(t *testing.T) {
 					if strings.Contains(fmt.Sprint(err), "\n") {
 						t.Errorf("the error says more than one thing: %q", err)
 					}
-					if info != (layer.Info{}) {
+					if info.DiffID != (v1.Hash{}) {
 						t.Errorf("%+v beside the error", info)
 					}
 				})

@@ -1,0 +1,96 @@
+package builder
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stagectl/stagectl/builder/cache"
+	"github.com/stagectl/stagectl/builder/layer"
+)
+
+// blockRecords is the kind of the cache's records of which blocks the last
+// layer for a place has.
+const blockRecords = "blocks"
+
+// maxBlock is more than any block is compressed to.
+const maxBlock = 4 << 20
+
+// blocks are those of an earlier layer, from which a new one takes what has not
+// changed: when a program gets another version string, a few blocks of many.
+type blocks struct {
+	cache *cache.Cache
+	known blocksRecord
+	at    map[layer.Key]layer.Block
+	blob  func() *cache.Blob
+}
+
+// blocksRecord is such a record. The blocks are written as base64, as JSON
+// would take much longer to read than they are worth.
+type blocksRecord struct {
+	Digest v1.Hash `json:"digest"`
+	Blocks string  `json:"blocks"`
+}
+
+// earlier returns the blocks of the last layer for a place, if there are any.
+func (s *session) earlier(place string) *blocks {
+	b := &blocks{cache: s.Cache, at: map[layer.Key]layer.Block{}}
+	if s.NoCache || !s.Cache.Record(blockRecords, place, &b.known) {
+		return b
+	}
+	raw, err := base64.StdEncoding.DecodeString(b.known.Blocks)
+	if err != nil {
+		return b
+	}
+	for r := bytes.NewReader(raw); r.Len() > 0; {
+		var block layer.Block
+		if binary.Read(r, binary.LittleEndian, &block) != nil {
+			break
+		}
+		if block.Offset >= 0 && block.Size > 0 && block.Size <= maxBlock {
+			b.at[block.Key] = block
+		}
+	}
+	// One that is damaged would make a layer that is none.
+	b.blob = sync.OnceValue(func() *cache.Blob {
+		blob, err := b.cache.Verified(b.known.Digest)
+		if err != nil {
+			return nil
+		}
+		return blob
+	})
+	return b
+}
+
+// reuse is for layer.Options.
+func (b *blocks) reuse(key layer.Key) []byte {
+	block, ok := b.at[key]
+	if !ok {
+		return nil
+	}
+	blob := b.blob()
+	if blob == nil {
+		return nil
+	}
+	raw := make([]byte, block.Size)
+	if _, err := blob.ReadAt(raw, block.Offset); err != nil {
+		return nil
+	}
+	return raw
+}
+
+// remember notes the blocks of a new layer for a place.
+func (s *session) remember(place string, digest v1.Hash, all []layer.Block) error {
+	if len(all) == 0 {
+		return nil
+	}
+	var raw bytes.Buffer
+	if err := binary.Write(&raw, binary.LittleEndian, all); err != nil {
+		return fmt.Errorf("noting the blocks of a layer: %w", err)
+	}
+	return s.Cache.SetRecord(blockRecords, place, blocksRecord{digest, base64.StdEncoding.EncodeToString(raw.Bytes())})
+}
