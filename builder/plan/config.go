@@ -2,10 +2,12 @@ package plan
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -34,6 +36,18 @@ type Config struct {
 	StopSignal string `json:"stopSignal,omitempty"`
 	// Healthcheck replaces the base's.
 	Healthcheck *v1.HealthConfig `json:"healthcheck,omitempty"`
+	// StartInterval goes with Healthcheck, which has no place for it: Apply
+	// leaves it to whoever writes the image's configuration.
+	StartInterval time.Duration `json:"startInterval,omitempty"`
+	// Shell, unless nil, replaces the base's.
+	Shell []string `json:"shell,omitzero"`
+	// OnBuild, unless nil, replaces the base's. Empty but not nil it removes them.
+	OnBuild []string `json:"onBuild,omitzero"`
+	// ArgsEscaped is what CMD of a Dockerfile sets, whatever it is.
+	ArgsEscaped bool `json:"argsEscaped,omitempty"`
+	// Author replaces the base's. It is not in the part of the configuration
+	// that Apply gets, and so for whoever writes the rest.
+	Author string `json:"author,omitempty"`
 }
 
 // Apply carries c out on to. The maps and slices that to comes with may be
@@ -45,6 +59,13 @@ func (c Config) Apply(to *v1.Config) {
 	if c.Cmd != nil {
 		to.Cmd = nonEmpty(c.Cmd)
 	}
+	if c.Shell != nil {
+		to.Shell = nonEmpty(c.Shell)
+	}
+	if c.OnBuild != nil {
+		to.OnBuild = nonEmpty(c.OnBuild)
+	}
+	to.ArgsEscaped = to.ArgsEscaped || c.ArgsEscaped
 	for _, kv := range c.Env {
 		to.Env = setEnv(to.Env, kv)
 	}
@@ -103,14 +124,22 @@ func setEnv(env []string, kv string) []string {
 
 // validate holds c to what the parsers of this package make.
 func (c Config) validate() error {
-	checks := []error{checkWords("entrypoint", c.Entrypoint), checkWords("cmd", c.Cmd)}
+	checks := []error{
+		checkWords("entrypoint", c.Entrypoint), checkWords("cmd", c.Cmd), checkWords("shell", c.Shell),
+		checkWords("trigger", c.OnBuild), checkWords("author", []string{c.Author}),
+	}
+	if c.Shell != nil && len(c.Shell) == 0 {
+		checks = append(checks, errors.New("the shell has no words"))
+	}
+	if c.StartInterval < 0 {
+		checks = append(checks, fmt.Errorf("start interval %s is negative", c.StartInterval))
+	}
 	for _, kv := range c.Env {
 		_, _, err := ParseKeyValue("env", kv)
 		checks = append(checks, err)
 	}
 	for _, k := range slices.Sorted(maps.Keys(c.Labels)) {
-		_, _, err := ParseKeyValue("label", k+"="+c.Labels[k])
-		checks = append(checks, err)
+		checks = append(checks, checkLabel(k, c.Labels[k]))
 	}
 	for _, port := range c.Ports {
 		ports, err := ParsePort(port)
@@ -137,6 +166,15 @@ func (c Config) validate() error {
 		}
 	}
 	return cmp.Or(checks...)
+}
+
+// checkLabel takes more than the command line does: a Dockerfile may quote
+// blanks into the key.
+func checkLabel(key, value string) error {
+	if key == "" {
+		return fmt.Errorf("malformed label %q: it has no key", "="+value)
+	}
+	return checkWords("label", []string{key + "=" + value})
 }
 
 func checkWords(what string, words []string) error {

@@ -68,6 +68,10 @@ func TestConfigApply(t *testing.T) {
 		{"volumes", plan.Config{Volumes: []string{"/v"}}, func(c *v1.Config) {
 			c.Volumes = map[string]struct{}{"/data": {}, "/v": {}}
 		}},
+		{"shell, triggers and arguments", plan.Config{Shell: []string{"/bin/bash", "-c"}, OnBuild: []string{"RUN y"}, ArgsEscaped: true}, func(c *v1.Config) {
+			c.Shell, c.OnBuild, c.ArgsEscaped = []string{"/bin/bash", "-c"}, []string{"RUN y"}, true
+		}},
+		{"no triggers removes them", plan.Config{OnBuild: []string{}}, func(c *v1.Config) { c.OnBuild = nil }},
 		{"health check", plan.Config{Healthcheck: &v1.HealthConfig{Test: []string{"NONE"}, Retries: 3}}, func(c *v1.Config) {
 			c.Healthcheck = &v1.HealthConfig{Test: []string{"NONE"}, Retries: 3}
 		}},

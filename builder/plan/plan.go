@@ -64,19 +64,30 @@ type Image struct {
 type Stage struct {
 	// Name that other stages copy by, unique in the image.
 	Name string `json:"name"`
-	// Base is Static, Scratch, a reference, oci:DIR[:TAG], docker-archive:FILE,
-	// or empty for a stage that only compiles.
+	// Base is the name of an earlier stage, Static, Scratch, a reference,
+	// oci:DIR[:TAG], docker-archive:FILE, or empty for a stage that only
+	// compiles. What the name of an earlier stage is, is nothing else.
 	Base string `json:"base,omitempty"`
-	// Steps in the order they are carried out. The last stage has Copy and
-	// Config steps, the others Compile.
+	// Platform of the base, where it is not the image's.
+	Platform *v1.Platform `json:"platform,omitempty"`
+	// Steps in the order they are carried out. Copy is for the last stage,
+	// Compile for the others; a stage without a base only compiles.
 	Steps []Step `json:"steps"`
+	// Position of the FROM.
+	Position *Position `json:"position,omitempty"`
 }
 
-// Step is one thing to do. Exactly one of its pointers is set.
+// Step is one thing to do. Exactly one of its pointers is set, beside the
+// position.
 type Step struct {
 	Compile *Compile `json:"compile,omitempty"`
 	Copy    *Copy    `json:"copy,omitempty"`
 	Config  *Config  `json:"config,omitempty"`
+	Run     *Run     `json:"run,omitempty"`
+	Files   *Files   `json:"files,omitempty"`
+	MakeDir *MakeDir `json:"makeDir,omitempty"`
+	// Position of the instruction that the step comes from.
+	Position *Position `json:"position,omitempty"`
 }
 
 // Compile makes one binary out of one main package. Steps with the same Dir

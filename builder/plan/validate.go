@@ -109,27 +109,21 @@ func (s Stage) validate(outputs map[string]map[string]bool, final bool) (map[str
 	if final && s.Base == "" {
 		return nil, errors.New("the last stage has no base")
 	}
+	if s.Platform != nil {
+		if normal, err := ParsePlatform(s.Platform.String()); err != nil {
+			return nil, err
+		} else if !normal.Equals(*s.Platform) {
+			return nil, fmt.Errorf("platform %s is written %s", s.Platform, normal)
+		}
+	}
 	made := map[string]bool{}
 	for _, step := range s.Steps {
-		compiles := step.Compile != nil
-		var err error
-		switch given := step.given(); {
-		case given == 0:
-			err = errors.New("step does nothing")
-		case given > 1:
-			err = errors.New("step does several things")
-		case compiles && final:
-			err = errors.New("the last stage compiles: it has to copy from one that does")
-		case !compiles && !final:
-			err = errors.New("only the last stage copies and has a config")
-		case compiles:
-			err = step.Compile.validate(made)
-		case step.Copy != nil:
-			if err = step.Copy.validate(outputs); err != nil {
-				err = fmt.Errorf("copying %s to %s: %w", step.Copy.Source, step.Copy.Dest, err)
-			}
-		default:
-			err = step.Config.validate()
+		err := s.allows(step, final)
+		if err == nil {
+			err = step.validate(outputs, made)
+		}
+		if err != nil && step.Position != nil {
+			err = fmt.Errorf("%s: %w", step.Position, err)
 		}
 		if err != nil {
 			return nil, err
@@ -138,10 +132,54 @@ func (s Stage) validate(outputs map[string]map[string]bool, final bool) (map[str
 	return made, nil
 }
 
+// allows says which steps a stage of its kind may have.
+func (s Stage) allows(step Step, final bool) error {
+	switch given := step.given(); {
+	case given == 0:
+		return errors.New("step does nothing")
+	case given > 1:
+		return errors.New("step does several things")
+	case step.Compile != nil && final:
+		return errors.New("the last stage compiles: it has to copy from one that does")
+	case step.Copy != nil && !final, step.Config != nil && s.Base == "":
+		return errors.New("only the last stage copies and has a config")
+	case step.Compile == nil && s.Base == "":
+		return errors.New("a stage without a base only compiles")
+	}
+	return nil
+}
+
+// validate checks the one thing that s does, and adds what it makes to made.
+func (s Step) validate(outputs map[string]map[string]bool, made map[string]bool) error {
+	isStage := func(name string) bool { _, ok := outputs[name]; return ok }
+	var what string
+	var err error
+	switch {
+	case s.Compile != nil:
+		return s.Compile.validate(made)
+	case s.Copy != nil:
+		what, err = "copying "+s.Copy.Source+" to "+s.Copy.Dest, s.Copy.validate(outputs)
+	case s.Files != nil:
+		what, err = "copying to "+s.Files.Dest, s.Files.validate(isStage)
+	case s.Run != nil:
+		what, err = "running a command", s.Run.validate(isStage)
+	case s.MakeDir != nil:
+		what, err = "making a directory", s.MakeDir.validate()
+	default:
+		return s.Config.validate()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
 // given counts what the step has to do.
 func (s Step) given() int {
 	n := 0
-	for _, set := range []bool{s.Compile != nil, s.Copy != nil, s.Config != nil} {
+	for _, set := range []bool{
+		s.Compile != nil, s.Copy != nil, s.Config != nil, s.Run != nil, s.Files != nil, s.MakeDir != nil,
+	} {
 		if set {
 			n++
 		}

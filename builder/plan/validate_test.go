@@ -124,7 +124,7 @@ func TestValidateStepErrors(t *testing.T) {
 		{"copy with a negative group", func(_, final []plan.Step) { final[1].Copy.GID = -1 }, "owner 1:-1 is negative"},
 
 		{"malformed env", func(_, final []plan.Step) { final[2].Config.Env[0] = "A" }, `stage server: malformed env "A"`},
-		{"malformed label", func(_, final []plan.Step) { final[2].Config.Labels["a b"] = "" }, `malformed label "a b="`},
+		{"malformed label", func(_, final []plan.Step) { final[2].Config.Labels[""] = "x" }, `malformed label "=x": it has no key`},
 		{"malformed port", func(_, final []plan.Step) { final[2].Config.Ports[0] = "53/http" }, `malformed port "53/http"`},
 		{"port that is not normal", func(_, final []plan.Step) { final[2].Config.Ports[0] = "53" }, `malformed port "53": it is written 53/tcp`},
 		{"malformed volume", func(_, final []plan.Step) { final[2].Config.Volumes[0] = "v" }, `malformed volume "v"`},
