@@ -80,7 +80,7 @@ func (m Mount) validate(isStage func(string) bool) error {
 		}
 	}
 	return errors.Join(
-		checkMode(m.Mode), oneOf("sharing", m.Sharing, "", "private", "locked"),
+		CheckMode(m.Mode), oneOf("sharing", m.Sharing, "", "private", "locked"),
 		checkWords("mount", []string{m.Source, m.From, m.ID, m.Env}))
 }
 
@@ -97,7 +97,7 @@ func (f *Files) validate(isStage func(string) bool) error {
 		return errors.New("only ADD has --checksum, --keep-git-dir and --unpack")
 	}
 	return errors.Join(
-		checkAbs("destination", f.Dest), checkMode(f.Mode), checkInline(f.Inline), checkWords("source", f.Sources),
+		checkAbs("destination", f.Dest), CheckMode(f.Mode), checkInline(f.Inline), checkWords("source", f.Sources),
 		checkWords("pattern", f.Exclude), checkWords("owner", []string{f.Owner}), checkWords("checksum", []string{f.Checksum}))
 }
 
@@ -130,7 +130,8 @@ func checkFrom(from string, kind FromKind, isStage func(string) bool) error {
 	return oneOf("kind of source", string(kind), string(FromContext), string(FromStage), string(FromImage))
 }
 
-func checkMode(s string) error {
+// CheckMode says whether s is empty or a mode as chmod takes it, octal or symbolic.
+func CheckMode(s string) error {
 	if _, err := parseMode(s); s == "" || err == nil || symbolicMode.MatchString(s) {
 		return nil
 	}
