@@ -93,6 +93,7 @@ var noEnvArgs = []string{"BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE
 // what it is before the first FROM.
 func (c *converter) arg(s *stage, cmd *command, in *instructions.ArgCommand) error {
 	for _, arg := range in.Args {
+		s.args = append(s.args, arg.Key)
 		value, ok := c.opts.buildArg(arg.Key)
 		switch {
 		case ok:

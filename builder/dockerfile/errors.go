@@ -4,10 +4,15 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
 
 	"github.com/stagectl/stagectl/builder/plan"
 )
@@ -89,24 +94,52 @@ func didYouMean(name string, known []string) string {
 	return fmt.Sprintf(" (did you mean %s?)", at)
 }
 
-// distance is how many bytes are to be changed to make b out of a, after
-// Levenshtein.
+// distance is how many bytes are to be inserted, removed, changed or swapped
+// with the next to make b out of a: that of Damerau and Levenshtein, each byte
+// being touched once.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
+	d := make([][]int, len(a)+1)
+	for i := range d {
+		d[i] = make([]int, len(b)+1)
+		for j := range d[i] {
+			if i == 0 || j == 0 {
+				d[i][j] = i + j
+				continue
+			}
+			change := d[i-1][j-1]
+			if a[i-1] != b[j-1] {
 				change++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, diagonal+1, row[j]+1)
+			d[i][j] = min(change, d[i-1][j]+1, d[i][j-1]+1)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
+			}
 		}
 	}
-	return row[len(b)]
+	return d[len(a)][len(b)]
+}
+
+// instructionFlags has all instructions, with the flags that they have.
+var instructionFlags = map[string][]string{
+	"ADD": {"chmod", "chown", "checksum", "exclude", "keep-git-dir", "link", "unpack"}, "ARG": nil, "CMD": nil,
+	"COPY": {"chmod", "chown", "exclude", "from", "link", "parents"}, "ENTRYPOINT": nil, "ENV": nil, "EXPOSE": nil,
+	"FROM": {"platform"}, "HEALTHCHECK": {"interval", "retries", "start-interval", "start-period", "timeout"}, "LABEL": nil,
+	"MAINTAINER": nil, "ONBUILD": nil, "RUN": {"device", "mount", "network", "security"}, "SHELL": nil, "STOPSIGNAL": nil,
+	"USER": nil, "VOLUME": nil, "WORKDIR": nil,
+}
+
+var unknownFlag = regexp.MustCompile(`^unknown flag: --([^ ]*)`)
+
+// clarify returns an error of the parser with a suggestion of our own: of
+// several that are equally near, the parser's is any.
+func clarify(n *parser.Node, err error) error {
+	if unknown := new(instructions.UnknownInstructionError); errors.As(err, &unknown) {
+		known := slices.Sorted(maps.Keys(instructionFlags))
+		return fmt.Errorf("%w%s", unknown, didYouMean(unknown.Instruction, known))
+	}
+	if m := unknownFlag.FindStringSubmatch(err.Error()); m != nil {
+		known := instructionFlags[strings.ToUpper(n.Value)]
+		return fmt.Errorf("%s%s", m[0], didYouMean(m[1], known))
+	}
+	return err
 }

@@ -161,7 +161,8 @@ func (c *converter) visit(s *stage) {
 func (c *converter) triggers(s *stage) []*command {
 	var commands []*command
 	add := func(expression string, pos plan.Position) {
-		pos.Text = display("ONBUILD " + expression)
+		first, _, _ := strings.Cut(expression, "\n")
+		pos.Text = display("ONBUILD " + first)
 		node, parsed, err := parseTrigger(expression)
 		cmd := &command{node: node, position: &pos, parsed: parsed}
 		if err == nil {

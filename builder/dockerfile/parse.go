@@ -125,7 +125,7 @@ func (f *File) nodes(text []byte) ([]*parser.Node, []*Error) {
 					File: f.name, Line: w.Location.Start.Line, Err: errors.New("an instruction goes on over an empty line: remove that"),
 				})
 			}
-			return result.AST.Children, errs
+			return withoutComments(result.AST.Children), errs
 		}
 		start, end := 0, 0
 		if located := new(parser.LocationError); errors.As(err, &located) && len(located.Locations) > 0 {
@@ -140,6 +140,15 @@ func (f *File) nodes(text []byte) ([]*parser.Node, []*Error) {
 			return nil, errs
 		}
 	}
+}
+
+// withoutComments keeps BuildKit's linter, which is not used, from the comments
+// that are for it: without a linter they would make it panic.
+func withoutComments(nodes []*parser.Node) []*parser.Node {
+	for _, n := range nodes {
+		n.PrevComment = nil
+	}
+	return nodes
 }
 
 // blank empties the lines from start to end, and tells whether there was
@@ -170,13 +179,17 @@ func (f *File) divide(nodes []*parser.Node) []*Error {
 	var errs []*Error
 	fail := func(n *parser.Node, err error) { errs = append(errs, errorAt(f.position(n), err)) }
 	orphaned := false
-	for _, n := range nodes {
+	for i, n := range nodes {
 		name := strings.ToLower(n.Value)
 		parsed, err := instructions.ParseInstruction(n)
 		if err != nil {
+			err = clarify(n, err)
+			if i > 0 {
+				err = fmt.Errorf("%w%s", err, continuation(nodes[i-1], n, f.escape))
+			}
 			fail(n, err)
 		}
-		if trigger, ok := parsed.(*instructions.OnbuildCommand); ok {
+		if trigger, ok := parsed.(*instructions.OnbuildCommand); ok && err == nil {
 			if _, _, err := parseTrigger(trigger.Expression); err != nil {
 				fail(n, err)
 			}
@@ -200,6 +213,21 @@ func (f *File) divide(nodes []*parser.Node) []*Error {
 	return errs
 }
 
+// continuation is what to do about n, which is no instruction, where it reads
+// as if the one before went on.
+func continuation(before, n *parser.Node, escape rune) string {
+	text := strings.TrimRight(before.Original, " \t")
+	if _, ok := instructionFlags[strings.ToUpper(n.Value)]; ok || before.EndLine+1 != n.StartLine {
+		return ""
+	}
+	for _, open := range []string{"&&", "||", "|", ";", ","} {
+		if strings.HasSuffix(text, open) {
+			return fmt.Sprintf(": the line before ends with %s, and goes on only with a %c", open, escape)
+		}
+	}
+	return ""
+}
+
 // parseTrigger reads the instruction of an ONBUILD.
 func parseTrigger(expression string) (*parser.Node, instructions.Command, error) {
 	result, err := parser.Parse(strings.NewReader(expression))
@@ -209,9 +237,12 @@ func parseTrigger(expression string) (*parser.Node, instructions.Command, error)
 	if len(result.AST.Children) != 1 {
 		return nil, nil, errors.New("a trigger is one instruction")
 	}
-	node := result.AST.Children[0]
+	node := withoutComments(result.AST.Children)[0]
 	cmd, err := instructions.ParseCommand(node)
-	return node, cmd, err
+	if err != nil {
+		return nil, nil, clarify(node, err)
+	}
+	return node, cmd, nil
 }
 
 // position of an instruction.

@@ -19,6 +19,8 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 type state struct {
 	// env has the ARGs, too, which config.Env does not.
 	env environ
+	// args are the names of the ARGs so far.
+	args []string
 	// config is that of the image so far, as far as instructions depend on it.
 	config v1.Config
 	// unknown tells that the base's configuration is not in it.
@@ -83,6 +85,7 @@ func (c *converter) convert(s *stage) plan.Stage {
 func (c *converter) enter(s *stage) {
 	if s.base != nil {
 		s.config, s.env, s.unknown = *s.base.config.DeepCopy(), s.base.env.clone(), s.base.unknown
+		s.args = slices.Clone(s.base.args)
 	} else if s.from.kind == plan.FromContext {
 		s.add(s.position, plan.Step{Files: &plan.Files{
 			From: s.from.name, FromKind: plan.FromContext, Sources: []string{"/"}, Dest: "/",
@@ -132,7 +135,7 @@ func (s *stage) setConfig(pos *plan.Position, change plan.Config) {
 // abs is a path of an instruction from the root, clean. A slash at its end is
 // kept: it makes a directory of what is copied to.
 func (s *stage) abs(p string) string {
-	dir := p == "" || p == "." || p == ".." || strings.HasSuffix(p, "/") || strings.HasSuffix(p, "/.") || strings.HasSuffix(p, "/..")
+	dir := p == "" || p == "." || strings.HasSuffix(p, "/") || strings.HasSuffix(p, "/.")
 	clean := path.Clean(p)
 	if !path.IsAbs(p) {
 		clean = path.Join("/", s.config.WorkingDir, p)
@@ -156,10 +159,14 @@ func (c *converter) expand(s *stage, cmd *command) func(string) (string, error) 
 // meant to be without.
 func (c *converter) warnMissing(s *stage, cmd *command, word string, missing map[string]struct{}) {
 	for _, key := range slices.Sorted(maps.Keys(missing)) {
-		if !s.unknown && !c.declared[key] && usedPlainly(word, key) {
-			c.warnings = append(c.warnings, errorAt(cmd.position, fmt.Errorf(
-				"the variable %s is not set%s", key, didYouMean(key, s.env.Keys()))))
+		if s.unknown || slices.Contains(s.args, key) || !usedPlainly(word, key) {
+			continue
 		}
+		remedy := didYouMean(key, s.env.Keys())
+		if _, ok := c.global.Get(key); ok {
+			remedy = fmt.Sprintf(": ARG %s in the stage gives it the value that it has for a FROM", key)
+		}
+		c.warnings = append(c.warnings, errorAt(cmd.position, fmt.Errorf("the variable %s is not set%s", key, remedy)))
 	}
 }
 
