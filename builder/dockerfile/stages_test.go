@@ -20,6 +20,38 @@ import (
 	"github.com/stagectl/stagectl/builder/plan"
 )
 
+// An image is asked for once, each platform of it.
+func TestResolveOnce(t *testing.T) {
+	f, err := dockerfile.Parse("Dockerfile", strings.NewReader(`FROM --platform=linux/arm64 alpine AS a
+FROM alpine AS b
+FROM alpine AS c
+FROM golang AS unused
+FROM scratch
+COPY --from=a / /
+COPY --from=b / /
+COPY --from=c / /
+COPY --from=alpine / /
+COPY --from=busybox / /
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := settings{}
+	options := s.options(t, nil)
+	var asked []string
+	options.Resolve = func(ref string, p v1.Platform) (*v1.ConfigFile, error) {
+		asked = append(asked, ref+" "+p.String())
+		return nil, dockerfile.ErrNoConfig
+	}
+	if _, err := f.Stages(options); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(asked)
+	if diff := cmp.Diff([]string{"alpine linux/amd64", "alpine linux/arm64", "busybox linux/amd64"}, asked); diff != "" {
+		t.Errorf("asked for (-want +got):\n%s", diff)
+	}
+}
+
 var update = flag.Bool("update", false, "write what there is into the cases")
 
 // settings of a case are its options.json.

@@ -22,6 +22,7 @@ type state struct {
 	// args are the names of the ARGs so far.
 	args []string
 	// config is that of the image so far, as far as instructions depend on it.
+	// Stages share what it points to: plan.Config replaces, and never changes it.
 	config v1.Config
 	// unknown tells that the base's configuration is not in it.
 	unknown bool
@@ -50,7 +51,7 @@ func (c *converter) setConfigOfBase(s *stage) {
 		c.fail(s.position, r.err)
 	}
 	if s.unknown = r.config == nil; !s.unknown {
-		s.config = *r.config.DeepCopy()
+		s.config = *r.config
 	}
 }
 
@@ -84,7 +85,7 @@ func (c *converter) convert(s *stage) plan.Stage {
 // the base for that becomes the first step.
 func (c *converter) enter(s *stage) {
 	if s.base != nil {
-		s.config, s.env, s.unknown = *s.base.config.DeepCopy(), s.base.env.clone(), s.base.unknown
+		s.config, s.env, s.unknown = s.base.config, s.base.env.clone(), s.base.unknown
 		s.args = slices.Clone(s.base.args)
 	} else if s.from.kind == plan.FromContext {
 		s.add(s.position, plan.Step{Files: &plan.Files{
