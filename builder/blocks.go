@@ -32,8 +32,10 @@ type blocks struct {
 // blocksRecord is such a record. The blocks are written as base64, as JSON
 // would take much longer to read than they are worth.
 type blocksRecord struct {
-	Digest v1.Hash `json:"digest"`
-	Blocks string  `json:"blocks"`
+	// Checkout is the directory of the plan.
+	Checkout string  `json:"checkout"`
+	Digest   v1.Hash `json:"digest"`
+	Blocks   string  `json:"blocks"`
 }
 
 // earlier returns the blocks of the last layer for a place, if there are any.
@@ -92,5 +94,5 @@ func (s *session) remember(place string, digest v1.Hash, all []layer.Block) erro
 	if err := binary.Write(&raw, binary.LittleEndian, all); err != nil {
 		return fmt.Errorf("noting the blocks of a layer: %w", err)
 	}
-	return s.Cache.SetRecord(blockRecords, place, blocksRecord{digest, base64.StdEncoding.EncodeToString(raw.Bytes())})
+	return s.Cache.SetRecord(blockRecords, place, blocksRecord{s.plan.Dir, digest, base64.StdEncoding.EncodeToString(raw.Bytes())})
 }

@@ -53,7 +53,8 @@ func (c *Cache) Dir() string { return c.dir }
 
 // Links returns the directory in which the compiler keeps link outputs. Each
 // directory in it is pruned as a whole. Files beside those are its locks,
-// which stay: somebody may wait for one.
+// which stay: somebody may wait for one. A JSON object in NAME.json beside NAME
+// may have a field checkout: when that directory is gone, so are both.
 func (c *Cache) Links() string { return c.path(linksDir) }
 
 func (c *Cache) path(part string, names ...string) string {

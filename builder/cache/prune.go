@@ -2,6 +2,7 @@ package cache
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -132,8 +133,8 @@ type Policy struct {
 	KeepBytes int64
 }
 
-// Prune removes what the policy says, and whatever builds that were killed
-// left half-written. It reports what it removed, and waits for running builds
+// Prune removes what the policy says, whatever builds that were killed left
+// half-written, and what is about directories that are no more. It reports what it removed, and waits for running builds
 // as they do for it.
 func (c *Cache) Prune(p Policy) (removed Usage, err error) {
 	var unlock func()
@@ -150,8 +151,10 @@ func (c *Cache) Prune(p Policy) (removed Usage, err error) {
 		return removed, fmt.Errorf("listing cache: %w", err)
 	}
 	for _, e := range entries {
-		if err := os.RemoveAll(e.name); err != nil {
-			return removed, fmt.Errorf("pruning cache: %w", err)
+		for _, name := range []string{e.name, e.name + aboutSuffix} {
+			if err := os.RemoveAll(name); err != nil {
+				return removed, fmt.Errorf("pruning cache: %w", err)
+			}
 		}
 		removed.Files += e.files
 		removed.Bytes += e.bytes
@@ -160,18 +163,21 @@ func (c *Cache) Prune(p Policy) (removed Usage, err error) {
 }
 
 // stale lists what has to go: all that is temporary, since nobody is writing,
-// and of the rest what the policy says.
+// what is about a directory that has been removed, and of the rest what the
+// policy says.
 func (c *Cache) stale(policy Policy) ([]entry, error) {
-	var temporary, rest []entry
+	var useless, rest []entry
 	for _, p := range parts {
 		entries, err := p.list(c.path(p.dir), p.depth)
 		if err != nil {
 			return nil, err
 		}
-		if p.dir == tempDir {
-			temporary = entries
-		} else {
-			rest = append(rest, entries...)
+		for _, e := range entries {
+			if p.dir == tempDir || p.orphaned(e.name) {
+				useless = append(useless, e)
+			} else {
+				rest = append(rest, e)
+			}
 		}
 	}
 	slices.SortFunc(rest, func(a, b entry) int { // the last used first
@@ -184,7 +190,43 @@ func (c *Cache) stale(policy Policy) ([]entry, error) {
 			(policy.KeepBytes > 0 && total > policy.KeepBytes)
 	})
 	if first < 0 {
-		return temporary, nil
+		return useless, nil
 	}
-	return append(temporary, rest[first:]...), nil
+	return append(useless, rest[first:]...), nil
+}
+
+// aboutSuffix makes of the name of a directory of link outputs that of the file
+// which says what they are about.
+const aboutSuffix = ".json"
+
+// about is the part of a record, or of such a file, that Prune looks at.
+type about struct {
+	// Checkout is the directory that it is about, absolute.
+	Checkout string `json:"checkout"`
+}
+
+// orphaned tells whether the directory that an entry is about is gone. One that
+// cannot be looked at may come back.
+func (p part) orphaned(name string) bool {
+	var a about
+	switch p.dir {
+	case recordsDir:
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			return false
+		}
+		if rec, ok := parseRecord(raw); !ok || json.Unmarshal(rec.Value, &a) != nil {
+			return false
+		}
+	case linksDir:
+		raw, err := os.ReadFile(name + aboutSuffix)
+		if err != nil || json.Unmarshal(raw, &a) != nil {
+			return false
+		}
+	}
+	if !filepath.IsAbs(a.Checkout) {
+		return false
+	}
+	_, err := os.Stat(a.Checkout)
+	return errors.Is(err, fs.ErrNotExist)
 }

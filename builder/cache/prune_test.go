@@ -245,3 +245,48 @@ func TestPinKeepsPruneAway(t *testing.T) {
 	}
 	release()
 }
+
+// What is about a directory that has been removed goes, whatever the policy is.
+func TestPruneOrphans(t *testing.T) {
+	c := open(t, t.TempDir())
+	here, gone := t.TempDir(), filepath.Join(t.TempDir(), "gone")
+	type about struct {
+		Checkout string `json:"checkout,omitempty"`
+	}
+	for kind, checkout := range map[string]string{"here": here, "gone": gone, "relative": "gone", "none": ""} {
+		if err := c.SetRecord(kind, "key", about{checkout}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.SetRecord("list", "key", []string{gone}); err != nil {
+		t.Fatal(err)
+	}
+	for name, checkout := range map[string]string{"here": here, "gone": gone} {
+		writeFile(t, filepath.Join(c.Links(), name, "binary"), []byte("x"))
+		writeFile(t, filepath.Join(c.Links(), name+".json"), []byte(`{"checkout":"`+checkout+`"}`))
+		writeFile(t, filepath.Join(c.Links(), name+".lock"), nil)
+	}
+	writeFile(t, filepath.Join(c.Links(), "unsaid", "binary"), []byte("x"))
+	put(t, c, []byte("blob"))
+	removed, err := c.Prune(cache.Policy{KeepBytes: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if removed.Files != 2 {
+		t.Errorf("removed %+v, want a record and a binary", removed)
+	}
+	want := []string{"gone.lock", "here/binary", "here.json", "here.lock", "unsaid/binary"}
+	if diff := cmp.Diff(want, files(t, c.Dir(), "links")); diff != "" {
+		t.Errorf("links (-want +got):\n%s", diff)
+	}
+	for _, kind := range []string{"here", "relative", "none"} {
+		var a about
+		if !c.Record(kind, "key", &a) {
+			t.Errorf("the record %s is gone", kind)
+		}
+	}
+	var a about
+	if c.Record("gone", "key", &a) {
+		t.Error("the record of a directory that is gone is still there")
+	}
+}

@@ -37,9 +37,8 @@ func (c *Cache) Record(kind, key string, value any) bool {
 	if err != nil {
 		return false
 	}
-	sum, raw, _ := bytes.Cut(content, []byte("\n"))
-	var rec record
-	if string(sum) != sumOf(raw) || json.Unmarshal(raw, &rec) != nil || rec.Key != key || json.Unmarshal(rec.Value, value) != nil {
+	rec, ok := parseRecord(content)
+	if !ok || rec.Key != key || json.Unmarshal(rec.Value, value) != nil {
 		_ = os.Remove(name)
 		return false
 	}
@@ -47,7 +46,15 @@ func (c *Cache) Record(kind, key string, value any) bool {
 	return true
 }
 
-// SetRecord stores value, as JSON, under a key of any form.
+// parseRecord says false where the content is not what SetRecord wrote.
+func parseRecord(content []byte) (rec record, ok bool) {
+	sum, raw, _ := bytes.Cut(content, []byte("\n"))
+	ok = string(sum) == sumOf(raw) && json.Unmarshal(raw, &rec) == nil
+	return rec, ok
+}
+
+// SetRecord stores value, as JSON, under a key of any form. With a field
+// checkout, an absolute path, it is pruned when there is no such directory.
 func (c *Cache) SetRecord(kind, key string, value any) error {
 	v, err := json.Marshal(value)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 )
@@ -94,15 +95,19 @@ func (b *Binaries) end(err error) {
 	close(b.ended)
 }
 
-// Open returns the content of the binary. One that was remembered is compiled
-// now; that it then is another one is an error.
+// Open returns the content of the binary. One that was remembered, or whose
+// file has been deleted, is compiled now; that it then is another one is an
+// error.
 func (b Binary) Open(ctx context.Context) (io.ReadCloser, error) {
-	path := b.Path
-	if b.remake != nil {
-		var err error
-		if path, err = b.remake(ctx); err != nil {
-			return nil, err
+	if b.Path != "" {
+		f, err := os.Open(b.Path)
+		if err == nil || b.remake == nil || !errors.Is(err, fs.ErrNotExist) {
+			return f, err
 		}
+	}
+	path, err := b.remake(ctx)
+	if err != nil {
+		return nil, err
 	}
 	return os.Open(path)
 }

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,7 +24,7 @@ func (w *worker) makeDir() (dir string, err error) {
 	}
 	dir = filepath.Join(w.out.dir, strconv.Itoa(w.dirs))
 	w.dirs++
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("making a directory for binaries: %w", err)
 	}
 	return dir, nil
@@ -53,17 +54,30 @@ func (w *worker) build(ctx context.Context, j *job, dir string, linked func(name
 		return nil, err
 	}
 	defer kept.close()
+	err = w.buildKept(ctx, j, kept, dir, linked)
+	if err != nil && ctx.Err() == nil && (!isDir(dir) || !isDir(kept.dir)) {
+		// Outputs may be deleted in the middle of a build.
+		if err := errors.Join(os.MkdirAll(dir, 0o700), os.MkdirAll(kept.dir, 0o700)); err != nil {
+			return nil, fmt.Errorf("making a directory for binaries: %w", err)
+		}
+		err = w.buildKept(ctx, j, kept, dir, linked)
+	}
+	return kept.Sums, err
+}
+
+// buildKept is build with links from the last time.
+func (w *worker) buildKept(ctx context.Context, j *job, kept *links, dir string, linked func(name string, b *Binary)) error {
 	for {
 		before := kept.present()
 		early, err := w.follow(ctx, j, kept, before, dir, linked)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		// The second time there is nothing left to be damaged.
 		if ok, err := kept.verify(before, early); err != nil {
-			return nil, err
+			return err
 		} else if ok {
-			return kept.sums, kept.linkTo(dir)
+			return kept.linkTo(dir)
 		}
 	}
 }

@@ -13,6 +13,8 @@ import (
 // graph is what packages consist of, as `go list` said once. Packages of the
 // standard library and of the module cache never change, and are not in it.
 type graph struct {
+	// Checkout is the directory in which it was said.
+	Checkout string `json:"checkout"`
 	// Modules are the files that decide about modules, as they were.
 	Modules []input `json:"modules"`
 	// Packages by import path; main packages by what a plan calls them.

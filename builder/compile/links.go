@@ -24,10 +24,18 @@ import (
 type links struct {
 	dir   string
 	names []string
-	// sums has the digest of each binary. The go command believes what is
-	// written inside a binary, so that it would leave a damaged one as it is.
-	sums   map[string]string
+	about
 	unlock func()
+}
+
+// about is what is known of the links.
+type about struct {
+	// Checkout is the directory in which the go command runs. When it is gone,
+	// nobody needs the links any more.
+	Checkout string `json:"checkout"`
+	// Sums has the digest of each binary. The go command believes what is
+	// written inside a binary, so that it would leave a damaged one as it is.
+	Sums map[string]string `json:"sums"`
 }
 
 // open locks the links of a run, alone among all processes.
@@ -40,7 +48,7 @@ func (c *Compiler) open(ctx context.Context, p v1.Platform, r *run) (*links, err
 	if err != nil {
 		return nil, fmt.Errorf("making a directory for binaries: %w", err)
 	}
-	l := &links{dir: filepath.Join(outputs, hex.EncodeToString(key[:12])), names: r.names, sums: map[string]string{}}
+	l := &links{dir: filepath.Join(outputs, hex.EncodeToString(key[:12])), names: r.names}
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making a directory for binaries: %w", err)
 	}
@@ -52,21 +60,21 @@ func (c *Compiler) open(ctx context.Context, p v1.Platform, r *run) (*links, err
 		return nil, err
 	}
 	l.readSums()
+	l.Checkout = r.dir
 	return l, nil
 }
 
 // readSums reads what verify noted. What cannot be read counts as nothing.
 func (l *links) readSums() {
-	var sums map[string]string
-	raw, err := os.ReadFile(l.sumsName())
-	if err == nil && json.Unmarshal(raw, &sums) == nil && sums != nil {
-		l.sums = sums
+	raw, err := os.ReadFile(l.aboutName())
+	if err != nil || json.Unmarshal(raw, &l.about) != nil || l.Sums == nil {
+		l.Sums = map[string]string{}
 	}
 }
 
 func (l *links) close() { l.unlock() }
 
-func (l *links) sumsName() string { return l.dir + ".json" }
+func (l *links) aboutName() string { return l.dir + ".json" }
 
 // present describes the binaries that are there. What is no binary goes: the go
 // command would refuse to overwrite it.
@@ -107,17 +115,17 @@ func (l *links) verify(before map[string]os.FileInfo, given map[string]early) (o
 		if err != nil {
 			return false, fmt.Errorf("reading the binary: %w", err)
 		}
-		if os.SameFile(before[name], info) && l.sums[name] != sum {
+		if os.SameFile(before[name], info) && l.Sums[name] != sum {
 			ok = false
 			if err := os.Remove(file); err != nil {
 				return false, fmt.Errorf("removing a damaged binary: %w", err)
 			}
 		}
-		l.sums[name] = sum
+		l.Sums[name] = sum
 	}
-	raw, err := json.Marshal(l.sums)
+	raw, err := json.Marshal(l.about)
 	if err == nil {
-		err = os.WriteFile(l.sumsName(), raw, 0o600)
+		err = os.WriteFile(l.aboutName(), raw, 0o600)
 	}
 	if err != nil {
 		return false, fmt.Errorf("noting the digests of binaries: %w", err)
@@ -137,14 +145,20 @@ func (e early) check(file string, info os.FileInfo) (string, error) {
 	return e.sum, nil
 }
 
+// sumBuffers are what files are read into, of which there are many small ones.
+var sumBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+
 func sumOf(file string) (_ string, err error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	buf := sumBuffers.Get().(*[64 << 10]byte)
+	defer sumBuffers.Put(buf)
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
+	// Without its method WriteTo, with which the file would have its own buffer.
+	if _, err := io.CopyBuffer(h, struct{ io.Reader }{f}, buf[:]); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil

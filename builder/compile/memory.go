@@ -115,6 +115,8 @@ func (m *memory) key(about ...string) string {
 
 // listing is what the patterns of a group stand for.
 type listing struct {
+	// Checkout is the directory that the patterns start from.
+	Checkout string `json:"checkout"`
 	// Mains are the main packages, pattern by pattern.
 	Mains [][]Package `json:"mains"`
 	// Packages are all that matched, by their names in the graph.
@@ -190,7 +192,7 @@ func (m *memory) learn(g *patternGroup, pkgs []listed, mains [][]Package, before
 		return false, now
 	}
 	if !slices.Equal(m.graph.Modules, now.modules) || m.graph.Packages == nil {
-		m.graph = graph{Modules: now.modules, Packages: map[string]*node{}}
+		m.graph = graph{Checkout: m.dir, Modules: now.modules, Packages: map[string]*node{}}
 	}
 	m.modules = now.modules
 	for _, pkg := range pkgs {
@@ -202,7 +204,7 @@ func (m *memory) learn(g *patternGroup, pkgs []listed, mains [][]Package, before
 	}
 	// That a record cannot be written only makes the next build slower.
 	_ = m.new.SetRecord(graphRecords, m.key(), m.graph)
-	_ = m.new.SetRecord(listingRecords, m.key(g.patterns...), listing{Mains: mains, Packages: matched, Trees: now.trees})
+	_ = m.new.SetRecord(listingRecords, m.key(g.patterns...), listing{Checkout: m.dir, Mains: mains, Packages: matched, Trees: now.trees})
 	return true, now
 }
 

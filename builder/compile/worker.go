@@ -36,6 +36,12 @@ type remembered struct {
 	Interpreter string `json:"interpreter,omitempty"`
 }
 
+// lastInputs are what a package was last compiled from.
+type lastInputs struct {
+	Checkout string  `json:"checkout"`
+	Inputs   []input `json:"inputs"`
+}
+
 // work gives out what is remembered, and compiles the rest.
 func (w *worker) work(ctx context.Context) error {
 	runs := group(w.steps)
@@ -119,7 +125,7 @@ func (w *worker) remake(ctx context.Context, r *run, at int, known remembered) (
 		if dir, err = w.makeDir(); err != nil {
 			return "", err
 		}
-		if _, err := w.build(ctx, &job{run: r, why: "its layer is gone"}, dir, nil); err != nil {
+		if _, err := w.build(ctx, &job{run: r, why: "it is not there any more"}, dir, nil); err != nil {
 			return "", err
 		}
 		if w.remade == nil {
@@ -140,7 +146,7 @@ func (w *worker) remake(ctx context.Context, r *run, at int, known remembered) (
 
 // changed says what kept a binary from being remembered.
 func (w *worker) changed(step plan.Compile, inputs []input) string {
-	var last []input
+	var last lastInputs
 	switch {
 	case w.Forget:
 		return "asked for"
@@ -150,7 +156,7 @@ func (w *worker) changed(step plan.Compile, inputs []input) string {
 		return "the packages are others"
 	}
 	values := map[string]string{}
-	for _, in := range last {
+	for _, in := range last.Inputs {
 		values[in.Name] = in.Value
 	}
 	for _, in := range inputs {
@@ -161,7 +167,7 @@ func (w *worker) changed(step plan.Compile, inputs []input) string {
 		}
 		delete(values, in.Name)
 	}
-	for _, in := range last {
+	for _, in := range last.Inputs {
 		if _, ok := values[in.Name]; ok {
 			return "gone: " + in.Name
 		}
@@ -181,7 +187,7 @@ func (w *worker) compile(ctx context.Context, j *job) error {
 		made[name] = b
 		for _, at := range j.run.steps {
 			if w.steps[at].Binary == name {
-				w.out.set(at, *b)
+				w.give(j.run, at, *b)
 			}
 		}
 	})
@@ -197,10 +203,17 @@ func (w *worker) compile(ctx context.Context, j *job) error {
 			}
 			made[step.Binary] = b
 		}
-		w.out.set(at, *made[step.Binary])
+		w.give(j.run, at, *made[step.Binary])
 	}
 	w.remember(j, made)
 	return nil
+}
+
+// give gives out a binary, which is compiled again should its file be deleted.
+func (w *worker) give(r *run, at int, b Binary) {
+	known := remembered{b.Digest, b.Size, b.Interpreter}
+	b.remake = func(ctx context.Context) (string, error) { return w.remake(ctx, r, at, known) }
+	w.out.set(at, b)
 }
 
 // remember notes what came out of which inputs. That it cannot, on a full disk
@@ -219,7 +232,7 @@ func (w *worker) remember(j *job, made map[string]*Binary) {
 		}
 		b := made[step.Binary]
 		_ = m.new.SetRecord(binaryRecords, digestOf(inputs), remembered{b.Digest, b.Size, b.Interpreter})
-		_ = m.new.SetRecord(inputRecords, w.lastKey(step), inputs)
+		_ = m.new.SetRecord(inputRecords, w.lastKey(step), lastInputs{step.Dir, inputs})
 	}
 }
 

@@ -30,6 +30,8 @@ const (
 
 // archived is such a record.
 type archived struct {
+	// Checkout is the directory of the file.
+	Checkout string `json:"checkout"`
 	// Content sums up what the archive holds.
 	Content string   `json:"content"`
 	File    identity `json:"file"`
@@ -71,7 +73,7 @@ func (a *Archive) kept(ctx context.Context, c *content) fs.FileInfo {
 	if !a.compare(ctx, d.name, c) {
 		return nil
 	}
-	_ = a.Cache.SetRecord(archiveRecords, archiveKey(d.name), archived{rec.Content, is, looked})
+	_ = a.Cache.SetRecord(archiveRecords, archiveKey(d.name), archived{rec.Checkout, rec.Content, is, looked})
 	return d.old
 }
 
@@ -87,7 +89,7 @@ func (a *Archive) remember(c *content, written fs.FileInfo) {
 		return // somebody else has been there meanwhile
 	}
 	if is, ok := identityOf(d.old); ok {
-		_ = a.Cache.SetRecord(archiveRecords, archiveKey(d.name), archived{a.sum(c), is, 0})
+		_ = a.Cache.SetRecord(archiveRecords, archiveKey(d.name), archived{filepath.Dir(archiveKey(d.name)), a.sum(c), is, 0})
 	}
 }
 
