@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -69,20 +70,21 @@ func (s *session) earlier(place string) *blocks {
 }
 
 // reuse is for layer.Options.
-func (b *blocks) reuse(key layer.Key) []byte {
+func (b *blocks) reuse(key layer.Key, to *bytes.Buffer) bool {
 	block, ok := b.at[key]
 	if !ok {
-		return nil
+		return false
 	}
 	blob := b.blob()
 	if blob == nil {
-		return nil
+		return false
 	}
-	raw := make([]byte, block.Size)
-	if _, err := blob.ReadAt(raw, block.Offset); err != nil {
-		return nil
+	before := to.Len()
+	if n, err := to.ReadFrom(io.NewSectionReader(blob, block.Offset, block.Size)); err != nil || n != block.Size {
+		to.Truncate(before)
+		return false
 	}
-	return raw
+	return true
 }
 
 // remember notes the blocks of a new layer for a place.

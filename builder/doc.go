@@ -11,6 +11,13 @@
 // registries. The builder names what it needs of them as small interfaces, so
 // that a caller may put something else in.
 //
+// Work that was done before is found by its content at each arrow: compile
+// remembers what came out of which files, the cache has layers by what is in
+// them and, for those that changed a little, their blocks, output knows which
+// file it wrote. Nothing of that is believed without the sum of what it stands
+// for. The arrows overlap: bases are resolved while the compiler runs, and a
+// layer is made as soon as its binary is linked.
+//
 // The same plan on the same sources makes the same bytes: on another machine,
 // in another directory, with a cold or a warm cache, on one CPU or many.
 package builder

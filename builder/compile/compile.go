@@ -8,6 +8,15 @@
 // the output depend on the host, or be for other machines than the image's
 // platform says, is overridden: GOOS, GOARCH and the variables of the
 // architecture's variant, -trimpath and -buildvcs.
+//
+// With Records, the go command does not run where nothing has changed. Two
+// things are remembered. A graph says which packages a program consists of and
+// which files are theirs; it holds for as long as no file of that kind comes or
+// goes, no header of one changes (package clause, imports, constraints, embed
+// patterns), and no module file does. A binary is remembered under the sum of
+// all that it was compiled from. Both are compared by content, since times can
+// be restored and clocks are coarse. Packages of the module cache and of a
+// released standard library are what their versions say.
 package compile
 
 import (

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -56,7 +57,7 @@ func (c Compression) Valid() error {
 // depend on c and on what is written, not on jobs nor on the sizes of the
 // writes. No zstd frame needs a window of more than 8 MiB, which is what every
 // decoder should have (RFC 8878, section 3.1.1.1.2).
-func (c Compression) writer(w io.Writer, jobs int, reuse func(Key) []byte) (io.WriteCloser, types.MediaType, error) {
+func (c Compression) writer(w io.Writer, jobs int, reuse func(Key, *bytes.Buffer) bool) (io.WriteCloser, types.MediaType, error) {
 	if err := c.Valid(); err != nil {
 		return nil, "", err
 	}

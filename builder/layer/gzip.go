@@ -38,7 +38,7 @@ type gzipWriter struct {
 	block *gzipPart
 	// reuse may know what a block was compressed to before, blocks are those
 	// that were written, the last of which ends at offset.
-	reuse  func(Key) []byte
+	reuse  func(Key, *bytes.Buffer) bool
 	blocks []Block
 	offset int64
 	// turns has as many as may be compressed at once.
@@ -73,7 +73,7 @@ var (
 // newGzipWriter returns a writer with a level from 1 to 9 that has jobs
 // goroutines compress what reuse, unless it is nil, does not know. Close has to
 // be called, whatever happens.
-func newGzipWriter(w io.Writer, level, jobs int, reuse func(Key) []byte) *gzipWriter {
+func newGzipWriter(w io.Writer, level, jobs int, reuse func(Key, *bytes.Buffer) bool) *gzipWriter {
 	z := &gzipWriter{
 		w: w, level: level, block: newPart(nil), reuse: reuse,
 		turns: make(chan struct{}, jobs), parts: make(chan *gzipPart, jobs-1), ended: make(chan struct{}),
@@ -124,11 +124,8 @@ func (z *gzipWriter) send() {
 
 // compress fills p.out. No call can fail: it writes to memory.
 func (z *gzipWriter) compress(p *gzipPart) {
-	if p.key = z.keyOf(p); z.reuse != nil {
-		if known := z.reuse(p.key); known != nil {
-			p.out.Write(known)
-			return
-		}
+	if p.key = z.keyOf(p); z.reuse != nil && z.reuse(p.key, &p.out) {
+		return
 	}
 	pool := &gzipCompressors[z.level]
 	c, ok := pool.Get().(*flate.Writer)

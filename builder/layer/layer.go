@@ -4,6 +4,7 @@ package layer
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -49,10 +50,10 @@ type Options struct {
 	// Jobs is how many goroutines compress, at least one. The bytes that come
 	// out do not depend on it.
 	Jobs int
-	// Reuse, unless it is nil, returns what the block with a key became in an
-	// earlier layer, or nil. It is called from several goroutines. What it
-	// returns is believed, and not changed.
-	Reuse func(Key) []byte
+	// Reuse, unless it is nil, adds to the buffer what the block with a key
+	// became in an earlier layer, which is believed, or says false and leaves
+	// the buffer as it was. It is called from several goroutines.
+	Reuse func(Key, *bytes.Buffer) bool
 }
 
 // Key is the sum of all that the compressed bytes of a block depend on.

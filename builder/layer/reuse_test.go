@@ -19,7 +19,7 @@ func TestReuse(t *testing.T) {
 	for i := range content {
 		content[i] = byte(random.Uint64() & 15)
 	}
-	write := func(content []byte, reuse func(layer.Key) []byte) ([]byte, layer.Info) {
+	write := func(content []byte, reuse func(layer.Key, *bytes.Buffer) bool) ([]byte, layer.Info) {
 		t.Helper()
 		var out bytes.Buffer
 		info, err := layer.Write(t.Context(), &out, []layer.File{{
@@ -41,17 +41,18 @@ func TestReuse(t *testing.T) {
 	want, _ := write(changed, nil) // compressed as a whole
 	var mu sync.Mutex
 	found, missed := 0, 0
-	got, _ := write(changed, func(key layer.Key) []byte {
+	got, _ := write(changed, func(key layer.Key, out *bytes.Buffer) bool {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, b := range info.Blocks {
 			if b.Key == key {
 				found++
-				return earlier[b.Offset : b.Offset+b.Size]
+				out.Write(earlier[b.Offset : b.Offset+b.Size])
+				return true
 			}
 		}
 		missed++
-		return nil
+		return false
 	})
 	if found != 4 || missed != 3 {
 		t.Errorf("%d blocks were reused, %d were not", found, missed)
