@@ -1,7 +1,6 @@
 package rootfs_test
 
 import (
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,24 +26,6 @@ func hostDir(t *testing.T) string {
 	must(t, os.Link(dir+"/main.go", dir+"/same.go"))
 	must(t, os.Chmod(dir+"/docs", fs.ModeSticky|0o700))
 	return dir
-}
-
-func walk(t *testing.T, tree rootfs.Tree, dir string) []string {
-	t.Helper()
-	infos, err := tree.ReadDir(dir)
-	must(t, err)
-	var lines []string
-	for _, info := range infos {
-		content := ""
-		if info.Mode.IsRegular() {
-			content = readAll(t, func() (io.ReadCloser, error) { return tree.Open(info.Path) })
-		}
-		lines = append(lines, line(info, content))
-		if info.IsDir() {
-			lines = append(lines, walk(t, tree, info.Path)...)
-		}
-	}
-	return lines
 }
 
 func TestHostTree(t *testing.T) {
@@ -78,7 +59,7 @@ func TestHostTree(t *testing.T) {
 			tree, err := rootfs.NewHostTree(hostDir(t), ignore)
 			must(t, err)
 			defer tree.Close()
-			if diff := cmp.Diff(tt.want, walk(t, tree, "/")); diff != "" {
+			if diff := cmp.Diff(tt.want, list(t, tree)); diff != "" {
 				t.Errorf("files (-want +got):\n%s", diff)
 			}
 		})

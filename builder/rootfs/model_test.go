@@ -16,6 +16,7 @@ import (
 
 	"github.com/stagectl/stagectl/builder/image"
 	"github.com/stagectl/stagectl/builder/rootfs"
+	"github.com/stagectl/stagectl/builder/rootfs/rootfstest"
 )
 
 // node is a file of the model: what a kernel would do, on a tree in memory.
@@ -217,7 +218,7 @@ func (n *node) lines(dir string) []string {
 	for _, name := range names {
 		c := n.children[name]
 		p := path.Join(dir, name)
-		lines = append(lines, line(rootfs.Info{Path: p, Mode: c.inode.mode, UID: c.inode.uid, GID: c.inode.gid, Link: c.inode.link}, c.inode.content))
+		lines = append(lines, rootfstest.Line(rootfs.Info{Path: p, Mode: c.inode.mode, UID: c.inode.uid, GID: c.inode.gid, Link: c.inode.link}, c.inode.content))
 		lines = append(lines, c.lines(p)...)
 	}
 	return lines
@@ -327,7 +328,7 @@ func FuzzOperations(f *testing.F) {
 			if cause(got) != cause(want) {
 				t.Fatalf("%s\nat\n%s\ngot error %v, want %v", strings.Join(log, "\n"), strings.Join(before, "\n"), got, want)
 			}
-			if diff := cmp.Diff(model.lines("/"), list(t, stage, "/")); diff != "" {
+			if diff := cmp.Diff(model.lines("/"), list(t, stage)); diff != "" {
 				t.Fatalf("%s\n(-want +got):\n%s", strings.Join(log, "\n"), diff)
 			}
 			if d.IntN(8) == 0 {
@@ -378,15 +379,15 @@ func wantMerged(t *testing.T, layers [][]image.Entry, model []string, log string
 	t.Helper()
 	var want, got []string
 	for _, l := range model {
-		info, content := parseLine(l)
+		info, content := rootfstest.Parse(l)
 		if !info.Mode.IsRegular() {
 			content = ""
 		}
-		want = append(want, fmt.Sprintf("%s %d", line(info, ""), len(content)))
+		want = append(want, fmt.Sprintf("%s %d", rootfstest.Line(info, ""), len(content)))
 	}
 	image.Merge(layers).Walk(func(e image.Entry) {
 		info := rootfs.Info{Path: e.Path, Mode: e.FileMode(), UID: e.UID, GID: e.GID, Link: e.Link}
-		got = append(got, fmt.Sprintf("%s %d", line(info, ""), e.Size))
+		got = append(got, fmt.Sprintf("%s %d", rootfstest.Line(info, ""), e.Size))
 	})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("%s\nlayers merged (-want +got):\n%s", log, diff)
