@@ -63,18 +63,20 @@ func (f *FS) Snapshot() (*Snapshot, error) {
 }
 
 func (s *stage) snapshot() (*Snapshot, error) {
-	if err := s.reconcile(); err != nil {
-		return nil, err
+	now := &Snapshot{upper: map[string]record{}}
+	err := s.record(now, "/")
+	if err == nil {
+		err = s.reconcile(now)
 	}
-	now := &Snapshot{map[string]record{}, maps.Clone(s.hidden)}
-	return now, s.record(now, "/")
+	now.hidden = maps.Clone(s.hidden)
+	return now, err
 }
 
 // reconcile hides what a program removed from the upper directory, so that the
 // lower tree does not show through.
-func (s *stage) reconcile() error {
+func (s *stage) reconcile(now *Snapshot) error {
 	for _, p := range slices.Sorted(maps.Keys(s.meta)) {
-		if p == "/" || s.above(p) {
+		if _, ok := now.upper[p]; ok || p == "/" {
 			continue
 		}
 		delete(s.meta, p)

@@ -29,9 +29,11 @@ var _ Tree = (*FS)(nil)
 type stage struct {
 	lower Tree
 	dir   string
-	root  *os.Root
 
-	mu sync.Mutex
+	mu   sync.Mutex
+	root disk
+	// known are directories, while the disk is held.
+	known map[string]Info
 	// meta is what the upper directory cannot tell, by path. A path that has
 	// an entry here and no file there was removed by a program.
 	meta map[string]*meta
@@ -63,13 +65,33 @@ func New(lower Tree, upper string) (*FS, error) {
 		return nil, fmt.Errorf("opening the stage's directory: %w", err)
 	}
 	return &FS{&stage{
-		lower: lower, dir: dir, root: root,
+		lower: lower, dir: dir, root: disk{Root: root},
 		meta: map[string]*meta{}, hidden: map[string]bool{},
 	}, "/"}, nil
 }
 
 // Close lets go of the upper directory, which stays.
 func (f *FS) Close() error { return f.root.Close() }
+
+// Hold tells that until release is called only the methods of f change the stage,
+// and no program does, which makes them faster.
+func (f *FS) Hold() (release func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.root.holds++
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.root.holds--
+		f.forget()
+	}
+}
+
+// forget is for when a directory may not be any more where it was.
+func (s *stage) forget() {
+	s.root.forget()
+	s.known = nil
+}
 
 // Sub returns the directory as a file system of its own, in which no path leads
 // out of it, as under chroot.
@@ -101,14 +123,6 @@ func pathError(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: name, Err: err}
 }
 
-// rel is the path below the upper directory.
-func rel(p string) string {
-	if p == "/" {
-		return "."
-	}
-	return filepath.FromSlash(p[1:])
-}
-
 // notThere tells whether err says that there is no such path on disk.
 func notThere(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
@@ -116,7 +130,24 @@ func notThere(err error) bool {
 
 // lookup describes what is at p, in whose parents there is no link.
 func (s *stage) lookup(p string) (Info, error) {
-	fi, err := s.root.Lstat(rel(p))
+	if s.root.holds == 0 {
+		return s.look(p)
+	}
+	if info, ok := s.known[p]; ok {
+		return info, nil
+	}
+	info, err := s.look(p)
+	if err == nil && info.IsDir() {
+		if s.known == nil {
+			s.known = map[string]Info{}
+		}
+		s.known[p] = info
+	}
+	return info, err
+}
+
+func (s *stage) look(p string) (Info, error) {
+	fi, err := s.root.lstat(p)
 	if err == nil {
 		if p == "/" {
 			return s.top(), nil
@@ -335,34 +366,11 @@ func (s *stage) seenDir(p string) bool {
 
 // readUpper lists a directory on disk, and nothing where it is not there.
 func (s *stage) readUpper(p string) ([]fs.FileInfo, error) {
-	// Within an os.Root of its own a name cannot lead elsewhere, and takes one
-	// step to look at.
-	dir, err := s.root.OpenRoot(rel(p))
+	list, err := s.root.names(p)
 	if notThere(err) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = dir.Close() }()
-	d, err := dir.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = d.Close() }()
-	names, err := d.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	var list []fs.FileInfo
-	for _, name := range names {
-		fi, err := dir.Lstat(name)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, fi)
-	}
-	return list, nil
+	return list, err
 }
 
 // Open returns the content of a regular file, at the end of links if it is one.

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/moby/patternmatcher"
 )
@@ -17,7 +18,8 @@ import (
 // HostTree is a directory of the host to copy from: a build context. All in it
 // belongs to root, as a builder takes it from its client. Sockets are left out.
 type HostTree struct {
-	root *os.Root
+	mu   sync.Mutex
+	root disk
 	// ignore is nil where nothing is left out.
 	ignore *patternmatcher.PatternMatcher
 }
@@ -31,15 +33,22 @@ func NewHostTree(dir string, ignore *patternmatcher.PatternMatcher) (*HostTree, 
 	if err != nil {
 		return nil, fmt.Errorf("opening the directory to copy from: %w", err)
 	}
-	return &HostTree{root, ignore}, nil
+	return &HostTree{root: disk{Root: root, holds: 1}, ignore: ignore}, nil
 }
 
 // Close lets go of the directory.
-func (t *HostTree) Close() error { return t.root.Close() }
+func (t *HostTree) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.root.forget()
+	return t.root.Close()
+}
 
 // Lstat describes what is at p.
 func (t *HostTree) Lstat(p string) (Info, error) {
-	fi, err := t.root.Lstat(rel(p))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fi, err := t.root.lstat(p)
 	if err != nil {
 		if notThere(err) {
 			err = fs.ErrNotExist
@@ -92,31 +101,28 @@ func (t *HostTree) taken(p string, fi fs.FileInfo) (bool, error) {
 	if !fi.IsDir() || !t.ignore.Exclusions() {
 		return false, nil
 	}
-	list, err := t.ReadDir(p)
+	list, err := t.list(p)
 	return len(list) > 0, err
 }
 
 // ReadDir lists a directory.
 func (t *HostTree) ReadDir(p string) ([]Info, error) {
-	dir, err := t.root.Open(rel(p))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list, err := t.list(p)
+	return list, pathError("readdir", p, err)
+}
+
+func (t *HostTree) list(p string) ([]Info, error) {
+	files, err := t.root.names(p)
 	if err != nil {
-		return nil, pathError("readdir", p, err)
-	}
-	defer func() { _ = dir.Close() }()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, pathError("readdir", p, err)
+		return nil, err
 	}
 	var list []Info
-	for _, name := range names {
-		below := path.Join(p, name)
-		fi, err := t.root.Lstat(rel(below))
+	for _, fi := range files {
+		info, ok, err := t.info(path.Join(p, fi.Name()), fi)
 		if err != nil {
-			return nil, pathError("lstat", below, err)
-		}
-		info, ok, err := t.info(below, fi)
-		if err != nil {
-			return nil, pathError("lstat", below, err)
+			return nil, err
 		}
 		if ok {
 			list = append(list, info)
@@ -128,7 +134,10 @@ func (t *HostTree) ReadDir(p string) ([]Info, error) {
 
 // Open opens a regular file.
 func (t *HostTree) Open(p string) (io.ReadCloser, error) {
-	f, err := t.root.Open(rel(p))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	root, name := t.root.in(p)
+	f, err := root.Open(name)
 	if err != nil {
 		return nil, pathError("open", p, err)
 	}

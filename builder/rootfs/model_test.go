@@ -318,6 +318,9 @@ func FuzzOperations(f *testing.F) {
 		model.unshare() // no lower file changes under its other names
 		below := lower(model.lines("/")...)
 		stage, upper := newFS(t, below)
+		if seed%2 == 0 {
+			defer stage.Hold()()
+		}
 		layers := [][]image.Entry{entries(t, base, nil)}
 		var since *rootfs.Snapshot
 		var log []string

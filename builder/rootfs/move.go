@@ -49,6 +49,9 @@ func (f *FS) remove(info Info) error {
 }
 
 func (s *stage) remove(info Info) error {
+	if info.IsDir() {
+		s.forget()
+	}
 	if err := s.root.RemoveAll(rel(info.Path)); err != nil {
 		return err
 	}
@@ -158,6 +161,7 @@ func (s *stage) move(from Info, to found) error {
 			return err
 		}
 	}
+	s.forget()
 	if err := s.root.Rename(rel(from.Path), rel(to.path)); err != nil {
 		return err
 	}

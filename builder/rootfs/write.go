@@ -31,6 +31,7 @@ func (s *stage) set(p string, info Info) *meta {
 	m := &meta{Info: info}
 	s.touch(m)
 	s.meta[p] = m
+	delete(s.known, p)
 	return m
 }
 
@@ -77,21 +78,25 @@ func diskPerm(mode fs.FileMode) fs.FileMode {
 // put makes on disk what info describes, in a directory that is there, with no
 // content. The caller closes the file, which is nil for what is none.
 func (s *stage) put(info Info) (*os.File, error) {
-	p := info.Path
+	link := ""
+	if info.IsSymlink() {
+		link = s.diskLink(info.Path, info.Link)
+	}
+	root, name := s.root.in(info.Path)
 	var file *os.File
 	var err error
 	switch {
 	case info.IsDir():
-		err = s.root.Mkdir(rel(p), 0o755)
+		err = root.Mkdir(name, 0o755)
 	case info.IsSymlink() && linksOnDisk:
-		err = s.root.Symlink(s.diskLink(p, info.Link), rel(p))
+		err = root.Symlink(link, name)
 	default:
-		file, err = s.root.OpenFile(rel(p), os.O_RDWR|os.O_CREATE|os.O_EXCL, diskPerm(info.Mode))
+		file, err = root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, diskPerm(info.Mode))
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.set(p, info)
+	s.set(info.Path, info)
 	if info.Mode.IsRegular() {
 		return file, nil
 	}
@@ -261,7 +266,8 @@ func file(f *os.File, err error) (File, error) {
 }
 
 func (s *stage) openToRead(p string) (File, error) {
-	fd, err := s.root.Open(rel(p))
+	root, name := s.root.in(p)
+	fd, err := root.Open(name)
 	if !notThere(err) {
 		return file(fd, err)
 	}
@@ -295,7 +301,10 @@ func (s *stage) openToWrite(info Info, flag int) (File, error) {
 
 // above tells whether the upper directory has p.
 func (s *stage) above(p string) bool {
-	_, err := s.root.Lstat(rel(p))
+	if s.root.opened(p) {
+		return true
+	}
+	_, err := s.root.lstat(p)
 	return err == nil
 }
 
@@ -352,6 +361,7 @@ func (s *stage) changeAt(info Info, fn func(*Info)) error {
 	m := s.own(info)
 	m.Mode, m.UID, m.GID = next.Mode, next.UID, next.GID
 	s.touch(m)
+	delete(s.known, info.Path)
 	if info.Mode.IsRegular() && diskPerm(info.Mode) != diskPerm(next.Mode) {
 		return s.root.Chmod(rel(info.Path), diskPerm(next.Mode))
 	}

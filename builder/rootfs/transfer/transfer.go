@@ -59,6 +59,7 @@ type File struct {
 // that is fs.ErrNotExist with the source in a *fs.PathError says that the source
 // is missing.
 func Copy(ctx context.Context, dst *rootfs.FS, src rootfs.Tree, spec Spec) error {
+	defer dst.Hold()()
 	c, err := newCopier(dst, spec)
 	if err != nil {
 		return err
