@@ -4,6 +4,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 )
 
 // disk is a directory of the host. While it is held, nobody else changes which
@@ -74,11 +75,16 @@ func (d *disk) names(p string) ([]os.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := make([]os.FileInfo, len(names))
-	for i, name := range names {
-		if list[i], err = dir.Lstat(name); err != nil {
+	list := make([]os.FileInfo, 0, len(names))
+	for _, name := range names {
+		if strings.HasPrefix(name, coverPrefix) {
+			continue
+		}
+		fi, err := dir.Lstat(name)
+		if err != nil {
 			return nil, err
 		}
+		list = append(list, fi)
 	}
 	return list, nil
 }

@@ -162,7 +162,7 @@ func (s *stage) look(p string) (Info, error) {
 
 // top describes the root, which the upper directory has from the beginning.
 func (s *stage) top() Info {
-	info := Info{Path: "/", Mode: fs.ModeDir | 0o755}
+	info := Info{Path: "/", Mode: dirMode}
 	if m := s.meta["/"]; m != nil {
 		info = m.Info
 	} else if below, err := s.lowerInfo("/"); err == nil && below.IsDir() {

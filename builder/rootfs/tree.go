@@ -68,5 +68,8 @@ func (f fileInfo) ModTime() time.Time { return time.Unix(0, 0) }
 func (f fileInfo) IsDir() bool        { return f.i.IsDir() }
 func (f fileInfo) Sys() any           { return f.i }
 
+// dirMode is that of a directory that nobody gave one.
+const dirMode = fs.ModeDir | 0o755
+
 // modeBits are what chmod sets.
 const modeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
