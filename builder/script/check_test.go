@@ -61,7 +61,7 @@ func TestCheck(t *testing.T) {
 			`15 CGO_ENABLED=0 go build -ldflags '-extldflags "-static"': native`, "15 go list: native",
 		}},
 		{"go that runs programs", "go build -toolexec=x; go vet -vettool x; go frobnicate; go $x", []string{
-			"10 go build -toolexec=x: needs a container (a program that the go command runs: -toolexec)" + hostExec,
+			"10 go build -toolexec=x: needs a container (a program that the go command runs: -toolexec=x)" + hostExec,
 			"10 go vet -vettool x: needs a container (a program that the go command runs: -vettool)" + hostExec,
 			"10 go frobnicate: needs a container (go that knows more: go frobnicate)", "10 go $x: needs a container (go with a command that is only known when it runs)",
 		}},
@@ -132,6 +132,9 @@ func TestCheckOptions(t *testing.T) {
 		{"removal from the image", sh("apk del curl"), script.Options{Final: true}, "removing packages of the image"},
 		{"code of the project", sh("make && go generate && go run x && go test && go build -toolexec x"), script.Options{AllowHostExec: true}, ""},
 		{"cgo by the environment", &plan.Run{Script: "go build", Env: []string{"CGO_ENABLED=1"}}, script.Options{}, "a C toolchain: CGO_ENABLED=1"},
+		{"programs by the environment", &plan.Run{Script: "go build", Env: []string{"GOFLAGS=-mod=mod -toolexec=x"}}, script.Options{}, "a program that the go command runs: -toolexec=x"},
+		{"programs for later", sh("go env -w GOAUTH=x; go env -w GOFLAGS=-toolexec=x; git clone file:///etc"), script.Options{},
+			"a program that the go command runs: GOAUTH=x; a program that the go command runs: GOFLAGS=-toolexec=x; a repository of the host: file:///etc"},
 		{"another shell", &plan.Run{Script: "x", Shell: []string{"powershell", "-Command"}}, script.Options{}, "another language than that of a POSIX shell: powershell -Command"},
 		{"shell without -c", &plan.Run{Script: "x", Shell: []string{"/bin/sh"}}, script.Options{}, "another language than that of a POSIX shell: /bin/sh"},
 		{"another interpreter", &plan.Run{Script: "/dev/pipes/E", Files: []plan.Inline{{Name: "E", Data: "#!/usr/bin/env python3\nprint()"}}}, script.Options{}, "another language than that of a POSIX shell: #!/usr/bin/env python3"},

@@ -37,6 +37,9 @@ func Exec(ctx context.Context, stage *rootfs.FS, run *plan.Run, host Host, o Opt
 	if err != nil {
 		return err
 	}
+	// As with a container, what still runs in the background ends with the shell.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	err = m.run(ctx)
 	if unmountErr := unmount(); unmountErr != nil {
 		return errors.Join(err, unmountErr)

@@ -14,7 +14,7 @@ var hostCommands = map[string]command{
 const hintHostExec = "--allow-host-exec runs it on the host, where it is not kept from anything"
 
 // goCommands are those of the go command that compile, download or look.
-var goCommands = strings.Fields("build install mod env version vet list get clean fmt work help telemetry")
+var goCommands = strings.Fields("build install mod env version vet list get clean fmt work help")
 
 // goRuns are those that run code of the project.
 var goRuns = strings.Fields("generate run test tool")
@@ -34,11 +34,15 @@ func checkGo(c *checker, args []word) *refusal {
 	case !slices.Contains(goCommands, verb):
 		return &refusal{"go that knows more: go " + verb, ""}
 	}
-	for i, a := range args {
+	flags := slices.Clone(args)
+	for f := range strings.FieldsSeq(c.vars["GOFLAGS"].text) {
+		flags = append(flags, word{f, true})
+	}
+	for i, a := range flags {
 		if !a.known {
 			continue
 		}
-		if r := c.checkGoFlag(a.text, args[i+1:]); r != nil {
+		if r := c.checkGoFlag(a.text, flags[i+1:]); r != nil {
 			return r
 		}
 	}
@@ -49,6 +53,9 @@ func checkGo(c *checker, args []word) *refusal {
 	return nil
 }
 
+// goPrograms are variables that name programs for the go command to run.
+var goPrograms = []string{"GOAUTH", "GOCACHEPROG"}
+
 // harmlessTool tells whether go tool only prints.
 func harmlessTool(args []word) bool {
 	return args[0].text == "tool" && len(args) > 1 && (args[1].text == "dist" && len(args) > 2 && args[2].text == "list" || args[1].text == "buildid")
@@ -58,7 +65,12 @@ func harmlessTool(args []word) bool {
 func (c *checker) checkGoFlag(arg string, rest []word) *refusal {
 	name, value, given := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-"), "=")
 	if !strings.HasPrefix(arg, "-") {
-		return nil
+		// go env -w keeps for later what is refused now.
+		if slices.Contains(goPrograms, name) || name == "GOFLAGS" && strings.Contains(value, "toolexec") {
+			name = "toolexec"
+		} else {
+			return nil
+		}
 	}
 	if !given && len(rest) > 0 && rest[0].known {
 		value = rest[0].text
@@ -66,7 +78,7 @@ func (c *checker) checkGoFlag(arg string, rest []word) *refusal {
 	switch name {
 	case "toolexec", "exec", "vettool":
 		if !c.AllowHostExec {
-			return &refusal{"a program that the go command runs: -" + name, hintHostExec}
+			return &refusal{"a program that the go command runs: " + arg, hintHostExec}
 		}
 	case "race", "msan", "asan":
 		return &refusal{"a C toolchain: -" + name, ""}
@@ -115,6 +127,9 @@ func checkGit(_ *checker, args []word) *refusal {
 	}
 	for _, a := range args {
 		// Configuration names programs, which git would run on the host.
+		if a.known && strings.Contains(a.text, "file://") {
+			return &refusal{"a repository of the host: " + a.text, ""}
+		}
 		if a.known && (strings.Contains(a.text, "credential.helper") || strings.Contains(a.text, "core.sshCommand") || strings.Contains(a.text, "alias.") ||
 			strings.Contains(a.text, "core.fsmonitor") || strings.Contains(a.text, "core.hooksPath") || strings.HasPrefix(a.text, "--upload-pack") ||
 			strings.Contains(a.text, "filter.") || strings.HasPrefix(a.text, "ext::") || strings.Contains(a.text, "core.pager") || strings.Contains(a.text, "core.editor")) {

@@ -110,7 +110,7 @@ func (g *goArgs) operand(arg, cwd string, host mapper) (string, error) {
 	if i := strings.Index(arg, "/..."); i >= 0 {
 		p, rest = arg[:i], arg[i:]
 	}
-	p = path.Clean(abs(cwd, p))
+	p = path.Clean(abs(cwd, path.Clean(p+"/")))
 	dir := p
 	if strings.HasSuffix(p, ".go") {
 		dir = path.Dir(p)
@@ -125,7 +125,7 @@ var ownVariables = strings.Fields(`PATH HOME PWD OLDPWD SHLVL TMPDIR HOSTNAME US
 	GOLANG_VERSION GIT_CONFIG_GLOBAL GIT_CONFIG_SYSTEM GIT_DIR GIT_WORK_TREE LD_PRELOAD LD_LIBRARY_PATH DYLD_INSERT_LIBRARIES SSL_CERT_FILE SSL_CERT_DIR`)
 
 // buildPrefixes are the beginnings of variables that compiling looks at.
-var buildPrefixes = []string{"GO", "CGO_", "GIT_", "HTTP_", "HTTPS_", "NO_", "http_", "https_", "no_", "ALL_PROXY", "all_proxy", "SOURCE_DATE_EPOCH"}
+var buildPrefixes = []string{"GO", "CGO_", "GIT_AUTHOR_", "GIT_COMMITTER_", "HTTP_", "HTTPS_", "NO_", "http_", "https_", "no_", "ALL_PROXY", "all_proxy", "SOURCE_DATE_EPOCH"}
 
 // mapGoEnv maps the variables of a call of the go command. Those that are of no
 // use to it are left out, unless it runs code of the project. caches are
@@ -133,7 +133,7 @@ var buildPrefixes = []string{"GO", "CGO_", "GIT_", "HTTP_", "HTTPS_", "NO_", "ht
 func mapGoEnv(vars map[string]string, all bool, cwd string, caches []string, host mapper) ([]string, error) {
 	env := map[string]string{"CGO_ENABLED": "0"}
 	for name, value := range vars {
-		if slices.Contains(ownVariables, name) || !all && !slices.ContainsFunc(buildPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
+		if slices.Contains(ownVariables, name) || strings.HasPrefix(name, "GIT_CONFIG") || !all && slices.Contains(goPrograms, name) || !all && !slices.ContainsFunc(buildPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
 			continue
 		}
 		var err error

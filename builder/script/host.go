@@ -112,13 +112,22 @@ func (c *call) gitEnv(home string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []string{"GIT_CONFIG_GLOBAL=" + config, "GIT_CONFIG_SYSTEM=" + system, "GIT_CEILING_DIRECTORIES=" + filepath.Dir(root), "GIT_TERMINAL_PROMPT=0"}, nil
+	return []string{
+		"GIT_CEILING_DIRECTORIES=" + filepath.Dir(root), "GIT_CONFIG_GLOBAL=" + config, "GIT_CONFIG_SYSTEM=" + system, "GIT_TERMINAL_PROMPT=0",
+		// The configuration of a repository names programs, and a URL may name
+		// any directory of the host.
+		"GIT_ALLOW_PROTOCOL=https:http:ssh:git",
+		"GIT_CONFIG_COUNT=2", "GIT_CONFIG_KEY_0=core.fsmonitor", "GIT_CONFIG_VALUE_0=false", "GIT_CONFIG_KEY_1=core.hooksPath", "GIT_CONFIG_VALUE_1=/dev/null",
+	}, nil
 }
 
 func runGo(c *call) int {
 	verb := ""
 	if len(c.args) > 0 {
 		verb = c.args[0]
+	}
+	if c.args = keepCaches(c.args); verb == "clean" && len(c.args) == 1 {
+		return 0
 	}
 	cwd := path.Clean(abs("/", filepath.ToSlash(c.hc.Dir)))
 	mapped, err := mapGoArgs(c.args, cwd, c.hostPath)
@@ -154,11 +163,25 @@ func runGo(c *call) int {
 	return status
 }
 
+// keepCaches leaves out of go clean what would clean the host's own caches, which
+// the image does not have.
+func keepCaches(args []string) []string {
+	if len(args) == 0 || args[0] != "clean" {
+		return args
+	}
+	return slices.DeleteFunc(slices.Clone(args), func(a string) bool {
+		return slices.Contains([]string{"cache", "modcache", "testcache", "fuzzcache"}, strings.TrimLeft(a, "-"))
+	})
+}
+
 // bring has a directory on the host, with the module that it is in and those
 // beside it that the module is replaced with.
 func (c *call) bring(dir string) error {
 	if slices.ContainsFunc(c.caches(), func(p string) bool { return dir == p || strings.HasPrefix(dir, p+"/") }) {
 		return nil
+	}
+	if c.exists(dir) && !c.isDir(dir, true) {
+		dir = path.Dir(dir) // a file, which is there when its path is
 	}
 	top := dir
 	for at := dir; ; at = path.Dir(at) {
@@ -264,7 +287,7 @@ func runGit(c *call) int {
 		return c.fail(err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		if !slices.Contains(ownVariables, name) && (strings.HasPrefix(name, "GIT_") || strings.HasSuffix(strings.ToUpper(name), "_PROXY")) {
+		if !slices.Contains(ownVariables, name) && (strings.HasPrefix(name, "GIT_AUTHOR_") || strings.HasPrefix(name, "GIT_COMMITTER_") || strings.HasSuffix(strings.ToUpper(name), "_PROXY")) {
 			env = append(env, name+"="+vars[name])
 		}
 	}

@@ -34,6 +34,7 @@ func TestMapGoArgs(t *testing.T) {
 		{"build /src/cmd/a /src/main.go /src/... ../lib/...", "build H/src/cmd/a H/src/main.go H/src/... H/lib/...", "/app /src/cmd/a /src /src /lib"},
 		{"build -ldflags -X=main.x=/etc/x -tags a,b -v ./x", "build -ldflags -X=main.x=/etc/x -tags a,b -v ./x", "/app"},
 		{"build -ldflags=-s -p 4 -gcflags /x example.com/y", "build -ldflags=-s -p 4 -gcflags /x example.com/y", "/app"},
+		{"list /...", "list H//...", "/app /"},
 		{"install example.com/x@latest", "install example.com/x@latest", "/app"},
 		{"mod vendor -o /v", "mod vendor -o=H/v", "/app"},
 		{"mod edit -replace x=../x", "mod edit -replace x=../x", "/app"},
@@ -75,6 +76,7 @@ func TestMapGoEnv(t *testing.T) {
 	}{
 		{"nothing", map[string]string{"HOME": "/root"}, false, "CGO_ENABLED=0 GOPATH=H/root/go"},
 		{"what compiling looks at", map[string]string{"GOOS": "linux", "CGO_ENABLED": "1", "GOPATH": "/go", "SECRET": "x", "https_proxy": "p", "GOPRIVATE": "a"}, false, "CGO_ENABLED=1 GOOS=linux GOPATH=H/go GOPRIVATE=a https_proxy=p"},
+		{"programs", map[string]string{"HOME": "/", "GOAUTH": "x", "GOCACHEPROG": "x", "GIT_SSH_COMMAND": "x", "GIT_CONFIG_COUNT": "1"}, false, "CGO_ENABLED=0 GOPATH=H/go"},
 		{"what the host decides", map[string]string{"PATH": "/x", "HOME": "/h", "GOROOT": "/g", "GOTOOLCHAIN": "local", "GOENV": "/e", "GOTMPDIR": "/t", "LD_PRELOAD": "x"}, true, "CGO_ENABLED=0 GOPATH=H/h/go"},
 		{"paths", map[string]string{"GOPATH": "/a:/b", "GOBIN": "/bin", "GOMODCACHE": "/m", "GOCACHE": "/c", "GOWORK": "off", "GOFLAGS": "-mod=mod -modfile=/x/go.mod -v"}, false, "CGO_ENABLED=0 GOBIN=H/bin GOFLAGS=-mod=mod -modfile=H/x/go.mod -v GOMODCACHE=H/m GOPATH=H/a" + string(filepath.ListSeparator) + "H/b GOWORK=off"},
 		{"code of the project gets all", map[string]string{"GOPATH": "/go", "SECRET": "x"}, true, "CGO_ENABLED=0 GOPATH=H/go SECRET=x"},
@@ -127,8 +129,9 @@ func TestGo(t *testing.T) {
 	}
 	want := []string{
 		"go", "H/src/app", "build -o=H/out/bin/ ./...",
-		"CGO_ENABLED=0", "GIT_CEILING_DIRECTORIES=" + filepath.Dir(c.Root), "GIT_CONFIG_GLOBAL=H/root/.gitconfig", "GIT_CONFIG_SYSTEM=H/etc/gitconfig",
-		"GIT_TERMINAL_PROMPT=0", "GOENV=H/root/.config/go/env", "GOFLAGS=-mod=mod", "GOOS=linux", "GOPATH=H/go",
+		"CGO_ENABLED=0", "GIT_ALLOW_PROTOCOL=https:http:ssh:git", "GIT_CEILING_DIRECTORIES=" + filepath.Dir(c.Root), "GIT_CONFIG_COUNT=2",
+		"GIT_CONFIG_GLOBAL=H/root/.gitconfig", "GIT_CONFIG_KEY_0=core.fsmonitor", "GIT_CONFIG_KEY_1=core.hooksPath", "GIT_CONFIG_SYSTEM=H/etc/gitconfig",
+		"GIT_CONFIG_VALUE_0=false", "GIT_CONFIG_VALUE_1=/dev/null", "GIT_TERMINAL_PROMPT=0", "GOENV=H/root/.config/go/env", "GOFLAGS=-mod=mod", "GOOS=linux", "GOPATH=H/go",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("call (-want +got):\n%s", diff)
@@ -201,7 +204,7 @@ func TestGit(t *testing.T) {
 		}
 		return nil
 	}}
-	run := sh("git -C /src/app describe; cd /src/app; echo $(git rev-parse HEAD); GIT_X=1 SECRET=2 git clone -q https://x/y /out; git --git-dir=/src/app/.git log")
+	run := sh("git -C /src/app describe; cd /src/app; echo $(git rev-parse HEAD); GIT_AUTHOR_NAME=1 GIT_SSH_COMMAND=x SECRET=2 git clone -q https://x/y /out; git --git-dir=/src/app/.git log")
 	r := w.run(t, f, run)
 	must(t, r.err)
 	if r.stdout != "abc\n" {
@@ -216,11 +219,20 @@ func TestGit(t *testing.T) {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
 	env := r.calls[2].Env
-	if !slices.Contains(env, "GIT_X=1") || slices.Contains(env, "SECRET=2") {
+	if !slices.Contains(env, "GIT_AUTHOR_NAME=1") || slices.Contains(env, "SECRET=2") || slices.Contains(env, "GIT_SSH_COMMAND=x") {
 		t.Errorf("environment %v", env)
 	}
 	if _, err := os.Stat(r.calls[0].Root + "/src/app/.git/HEAD"); err != nil {
 		t.Error(err)
+	}
+}
+
+// The caches are the host's, and are not cleaned by a Dockerfile.
+func TestGoClean(t *testing.T) {
+	r := (&world{}).run(t, newStage(t, project...), sh("go clean -cache -modcache && go clean -modcache -i ./x"))
+	must(t, r.err)
+	if len(r.calls) != 1 || strings.Join(r.calls[0].Args, " ") != "clean -i ./x" {
+		t.Errorf("calls %+v", r.calls)
 	}
 }
 
