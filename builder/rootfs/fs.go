@@ -17,6 +17,9 @@ import (
 // FS is the file system of a stage. Its methods take paths as a process in the
 // stage would, relative ones from the root on, and may be called from several
 // goroutines. Errors are *fs.PathError with the path as it was given.
+//
+// What is made in a directory with setgid gets the directory's group, whatever
+// owner is asked for; Lchown gives it to another.
 type FS struct {
 	*stage
 	// base is the directory that is the root.

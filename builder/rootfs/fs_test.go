@@ -131,6 +131,14 @@ func TestChanges(t *testing.T) {
 			must(t, f.WriteFile("/etc/link", []byte("both"), 0, rootfs.Root))
 			must(t, f.Chmod("/etc/hosts", 0o600))
 		}, []string{"drwxr-xr-x 0:0 /etc", "-rw------- 0:0 /etc/hosts both", "-rw------- 0:0 /etc/link both"}},
+		{"below setgid", func(t *testing.T, f *rootfs.FS) {
+			must(t, f.Chmod("/run", fs.ModeSetgid|0o755))
+			must(t, f.Chown("/run", app))
+			must(t, f.WriteFile("/run/a", nil, 0o644, rootfs.Root))
+			must(t, f.Symlink("a", "/run/l", rootfs.Root))
+			_, err := f.MkdirAll("/run/b/c", 0o700, rootfs.Root)
+			must(t, err)
+		}, []string{"drwxr-sr-x 1000:100 /run", "-rw-r--r-- 0:100 /run/a", "drwx--S--- 0:100 /run/b", "drwx--S--- 0:100 /run/b/c", "lrwxrwxrwx 0:100 /run/l -> a"}},
 		{"the root alone", func(t *testing.T, f *rootfs.FS) { must(t, f.Chmod("/", 0o700)) }, nil},
 		{"a program's files", func(t *testing.T, f *rootfs.FS) {
 			dir, err := f.HostPath("/srv/data/out")

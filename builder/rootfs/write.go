@@ -128,6 +128,20 @@ func (s *stage) placeAt(p string) error {
 	return s.copyUp(path.Dir(p))
 }
 
+// inherit gives what is new the group of its directory where that has setgid, and
+// a directory the setgid itself, as Linux does.
+func (s *stage) inherit(info Info) (Info, error) {
+	dir, err := s.lookup(path.Dir(info.Path))
+	if err != nil || dir.Mode&fs.ModeSetgid == 0 {
+		return info, err
+	}
+	info.GID = dir.GID
+	if info.IsDir() {
+		info.Mode |= fs.ModeSetgid
+	}
+	return info, nil
+}
+
 // make makes what is not a regular file.
 func (f *FS) make(op, p string, info Info) error {
 	f.mu.Lock()
@@ -135,6 +149,9 @@ func (f *FS) make(op, p string, info Info) error {
 	at, err := f.place(p)
 	if err == nil {
 		info.Path = at
+		info, err = f.inherit(info)
+	}
+	if err == nil {
 		_, err = f.put(info)
 	}
 	return pathError(op, p, err)
@@ -198,7 +215,10 @@ func (s *stage) mkdirs(p string, info Info) ([]string, error) {
 		return made, err
 	}
 	info.Path = p
-	_, err = s.put(info)
+	fresh, err := s.inherit(info)
+	if err == nil {
+		_, err = s.put(fresh)
+	}
 	return append(made, p), err
 }
 
@@ -244,6 +264,9 @@ func (f *FS) open(p string, flag int, fresh Info) (File, error) {
 			return nil, err
 		}
 		fresh.Path = at.path
+		if fresh, err = f.inherit(fresh); err != nil {
+			return nil, err
+		}
 		return file(f.put(fresh))
 	case exclusive:
 		return nil, syscall.EEXIST

@@ -118,7 +118,8 @@ func (c *call) cpDir(info rootfs.Info, to string) error {
 		if err := c.stage.Mkdir(to, c.newMode(info), c.newOwner(info)); err != nil {
 			return err
 		}
-	} else if c.keeps() {
+	}
+	if c.keeps() {
 		if err := errors.Join(c.stage.Chown(to, info.Owner()), c.stage.Chmod(to, info.Mode)); err != nil {
 			return err
 		}

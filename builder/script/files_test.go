@@ -108,6 +108,7 @@ func TestErrors(t *testing.T) {
 		{"status", "true\nexit 7", 11, 7, "RUN exit 7: exit status 7", ""},
 		{"in a function", "f() {\n  grep x /f\n}\nset -e\nf", 11, 1, "RUN grep x /f: exit status 1", ""},
 		{"pipe", "set -o pipefail\nset -e\ncat /nope |\n  wc -l", 12, 1, "RUN cat /nope: exit status 1", "cat: /nope: no such file or directory\n"},
+		{"pipe whose end goes on", "set -eo pipefail\ncat /nope | {\n  cat\n  true\n}", 11, 1, "RUN cat /nope: exit status 1", "cat: /nope: no such file or directory\n"},
 		{"redirection", "true\necho x > /no/such/file", 11, 1, "RUN echo x >/no/such/file: exit status 1", "open /no/such/file: no such file or directory\n"},
 		{"cd", "true;\ncd /nope && true", 11, 1, "RUN cd /nope: exit status 1", "cd: no such file or directory: \"/nope\"\n"},
 		{"unset variable", "set -u\necho $nope", 11, 1, "RUN echo $nope: exit status 1", "nope: unbound variable\n"},

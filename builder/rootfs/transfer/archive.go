@@ -171,15 +171,30 @@ func (x *extraction) make(ctx context.Context, h *tar.Header, p string, o rootfs
 		if exists {
 			return errors.Join(x.into.Lchown(p, o), x.into.Chmod(p, mode))
 		}
-		return x.into.Mkdir(p, mode, o)
+		if err := x.into.Mkdir(p, mode, o); err != nil {
+			return err
+		}
+		return errors.Join(x.into.Lchown(p, o), x.into.Chmod(p, mode))
+	case tar.TypeLink:
+		return x.link(h, p, o)
+	}
+	if err := x.file(ctx, h, p, o); err != nil {
+		return err
+	}
+	if err := x.into.Lchown(p, o); err != nil || h.Typeflag == tar.TypeSymlink {
+		return err
+	}
+	return x.into.Chmod(p, mode) // setuid, which a change of the owner drops
+}
+
+func (x *extraction) file(ctx context.Context, h *tar.Header, p string, o rootfs.Owner) error {
+	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
 		return x.content(ctx, h, p, o)
 	case tar.TypeSymlink:
 		return x.into.Symlink(h.Linkname, p, o)
-	case tar.TypeLink:
-		return x.link(h, p, o)
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
-		return x.into.Mknod(p, rootfs.Info{Mode: mode, UID: o.UID, GID: o.GID, DevMajor: h.Devmajor, DevMinor: h.Devminor})
+		return x.into.Mknod(p, rootfs.Info{Mode: h.FileInfo().Mode(), UID: o.UID, GID: o.GID, DevMajor: h.Devmajor, DevMinor: h.Devminor})
 	}
 	return fmt.Errorf("%s has the unknown type %q", h.Name, h.Typeflag)
 }

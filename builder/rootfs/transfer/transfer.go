@@ -153,7 +153,12 @@ func (c *copier) mkdirAll(p string) error {
 	if c.Link {
 		return c.linkDirs(p)
 	}
-	_, err := c.dst.MkdirAll(p, c.dirMode(), c.dirOwner())
+	made, err := c.dst.MkdirAll(p, c.dirMode(), c.dirOwner())
+	for _, dir := range made {
+		if err == nil && c.owner != nil {
+			err = c.dst.Lchown(dir, *c.owner)
+		}
+	}
 	return err
 }
 
@@ -175,16 +180,17 @@ func (c *copier) mergeDir(info rootfs.Info, o rootfs.Owner) error {
 	there, err := c.dst.Lstat(info.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return c.dst.Mkdir(info.Path, info.Mode, o)
+		err = c.dst.Mkdir(info.Path, info.Mode, o)
 	case err != nil:
-		return err
 	case !there.IsDir() && c.Link:
-		if err := c.dst.Remove(info.Path); err != nil {
-			return err
+		if err = c.dst.Remove(info.Path); err == nil {
+			err = c.dst.Mkdir(info.Path, info.Mode, o)
 		}
-		return c.dst.Mkdir(info.Path, info.Mode, o)
 	case !there.IsDir():
-		return &fs.PathError{Op: "copying a directory to", Path: info.Path, Err: syscall.ENOTDIR}
+		err = &fs.PathError{Op: "copying a directory to", Path: info.Path, Err: syscall.ENOTDIR}
+	}
+	if err != nil {
+		return err
 	}
 	return errors.Join(c.dst.Lchown(info.Path, o), c.dst.Chmod(info.Path, info.Mode))
 }

@@ -70,6 +70,7 @@ var stage = []string{
 	"-rw-r--r-- 0:0 /etc/passwd",
 	"drwxr-xr-x 2:2 /data/sub",
 	"lrwxrwxrwx 0:0 /up -> ../../../../secret",
+	"drwxr-sr-x 5:6 /home",
 }
 
 func TestCopy(t *testing.T) {
@@ -135,6 +136,13 @@ func TestCopy(t *testing.T) {
 
 		{name: "chown", spec: transfer.Spec{Sources: []string{"dir/sub", "a.txt"}, Dest: "/x/y/", Owner: "5"}, want: []string{
 			"drwxr-xr-x 5:5 /x", "drwxr-xr-x 5:5 /x/y", "-rw-r--r-- 5:5 /x/y/a.txt A", "lrwxrwxrwx 5:5 /x/y/link -> ../one.txt", "-rwsr-xr-x 5:5 /x/y/three.txt 3",
+		}},
+		{name: "below setgid", spec: transfer.Spec{Sources: []string{"dir"}, Dest: "/home/x/y", Exclude: []string{"abs", "pipe", "*.md"}}, want: []string{
+			"drwxr-sr-x 5:6 /home", "drwxr-sr-x 0:6 /home/x", "drwxr-sr-x 0:6 /home/x/y", "-rw-r--r-- 0:0 /home/x/y/one.txt 1",
+			"drwx-----T 0:0 /home/x/y/sub", "lrwxrwxrwx 9:9 /home/x/y/sub/link -> ../one.txt", "-rwsr-xr-x 7:8 /home/x/y/sub/three.txt 3",
+		}},
+		{name: "below setgid with an owner", spec: transfer.Spec{Sources: []string{"dir/sub/three.txt"}, Dest: "/home/x/", Owner: "9"}, want: []string{
+			"drwxr-sr-x 5:6 /home", "drwxr-sr-x 9:9 /home/x", "-rwsr-xr-x 9:9 /home/x/three.txt 3",
 		}},
 		{name: "chown by an unknown name", spec: transfer.Spec{Sources: []string{"a.txt"}, Dest: "/x", Owner: "me"}, wantErr: `finding owner "me": unknown user me: /etc/passwd does not have it`},
 		{name: "octal mode is for directories, too", spec: transfer.Spec{Sources: []string{"dir/sub", "a.txt"}, Dest: "/x/y/", Mode: "4750"}, want: []string{

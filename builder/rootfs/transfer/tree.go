@@ -24,6 +24,9 @@ type treeCopy struct {
 	// parents are the directories above, which are made when something below
 	// them is taken.
 	parents []parent
+	// last is the directory that was copied to last, and setgid of it.
+	last   string
+	setgid bool
 }
 
 type parent struct {
@@ -176,21 +179,36 @@ func (t *treeCopy) clear(dest string) error {
 
 func (t *treeCopy) file(ctx context.Context, info rootfs.Info, dest string) error {
 	mode, owner := t.modeOf(info), t.ownerOf(info)
+	first := t.links[info.Inode]
+	var err error
 	switch {
 	case info.IsSymlink():
-		return t.dst.Symlink(info.Link, dest, owner)
+		err = t.dst.Symlink(info.Link, dest, owner)
 	case !info.Mode.IsRegular():
 		info.Mode, info.UID, info.GID = mode, owner.UID, owner.GID
-		return t.dst.Mknod(dest, info)
-	}
-	if first := t.links[info.Inode]; first != "" && info.Inode != 0 {
+		err = t.dst.Mknod(dest, info)
+	case first != "" && info.Inode != 0:
 		return t.dst.Link(first, dest)
+	default:
+		t.links[info.Inode] = dest
+		err = t.content(ctx, info.Path, dest, mode, owner)
 	}
-	if err := t.content(ctx, info.Path, dest, mode, owner); err != nil {
+	if err != nil || !t.inherits(path.Dir(dest)) {
 		return err
 	}
-	t.links[info.Inode] = dest
-	return nil
+	if err := t.dst.Lchown(dest, owner); err != nil || info.IsSymlink() {
+		return err
+	}
+	return t.dst.Chmod(dest, mode) // setuid, which a change of the owner drops
+}
+
+// inherits tells whether what is made in a directory gets the group of that.
+func (t *treeCopy) inherits(dir string) bool {
+	if t.last != dir {
+		info, err := t.dst.Lstat(dir)
+		t.last, t.setgid = dir, err == nil && info.Mode&fs.ModeSetgid != 0
+	}
+	return t.setgid
 }
 
 func (t *treeCopy) content(ctx context.Context, from, dest string, mode fs.FileMode, owner rootfs.Owner) (err error) {
