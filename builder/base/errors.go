@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/stagectl/stagectl/builder/registry"
 )
 
 // answer is an error about something in a registry, on one line.
@@ -19,12 +21,12 @@ type answer struct {
 func (a *answer) Error() string {
 	te := (*transport.Error)(nil)
 	if !errors.As(a.err, &te) {
-		return a.what + ": " + oneLine(a.err.Error())
+		return a.what + ": " + oneLine(registry.Redact(a.err.Error()))
 	}
 	// Its own words may be a whole page of HTML.
 	text := fmt.Sprintf("%s: %d %s", a.what, te.StatusCode, http.StatusText(te.StatusCode))
 	for _, d := range te.Errors {
-		text += ", " + oneLine(string(d.Code)+": "+d.Message)
+		text += ", " + oneLine(registry.Redact(string(d.Code)+": "+d.Message))
 	}
 	return text
 }

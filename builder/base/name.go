@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/stagectl/stagectl/builder/plan"
+	"github.com/stagectl/stagectl/builder/registry"
 )
 
 // ValidName says what is wrong with the name of a base, by its form alone, or
@@ -26,6 +27,9 @@ func ValidName(s string) error {
 			}
 			return nil
 		}
+	}
+	if err := registry.CheckUserInfo(s); err != nil {
+		return fmt.Errorf("malformed reference: %w", err)
 	}
 	if _, err := name.ParseReference(s); err != nil {
 		return fmt.Errorf("malformed reference %q: %w", s, err)

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"strings"
@@ -39,6 +40,9 @@ func familiar(full string) string {
 
 // ValidHost says what is wrong with the name of a registry, or nil.
 func ValidHost(host string) error {
+	if err := CheckUserInfo(host); err != nil {
+		return fmt.Errorf("malformed host: %w", err)
+	}
 	if _, err := name.NewRegistry(host); err != nil || host == "" || strings.HasSuffix(host, ":") {
 		return fmt.Errorf("malformed host %q: it is HOST or HOST:PORT", host)
 	}
@@ -53,6 +57,9 @@ type Mirror struct{ Host, Prefix string }
 // ParseMirror reads HOST=MIRROR. Docker Hub is docker.io.
 func ParseMirror(s string) (Mirror, error) {
 	host, prefix, ok := strings.Cut(s, "=")
+	if err := cmp.Or(CheckUserInfo(host), CheckUserInfo(prefix)); err != nil {
+		return Mirror{}, fmt.Errorf("malformed mirror: %w", err)
+	}
 	if !ok || ValidHost(host) != nil {
 		return Mirror{}, fmt.Errorf("malformed mirror %q: it is HOST=MIRROR, as docker.io=mirror.example.com", s)
 	}

@@ -49,6 +49,9 @@ type Client struct {
 // Parse reads a reference, with Docker Hub, library/ and :latest where they
 // are left out.
 func (c *Client) Parse(s string) (name.Reference, error) {
+	if err := CheckUserInfo(s); err != nil {
+		return nil, fmt.Errorf("malformed reference: %w", err)
+	}
 	ref, err := name.ParseReference(s)
 	if err == nil && c.insecure(ref.Context().RegistryStr()) {
 		ref, err = name.ParseReference(s, name.Insecure)
