@@ -49,13 +49,12 @@ func (r *Resolver) manifest(ctx context.Context, repos []name.Repository, desc v
 	if raw, err := r.cached(desc); err == nil {
 		return found{raw, repos}, nil
 	}
-	puller, err := r.Registry.Puller()
-	if err != nil {
+	if err := r.Registry.Check(); err != nil {
 		return found{}, notCached(repos, desc, err)
 	}
 	return inTurn(ctx, len(repos), func(i int) (found, error) {
 		ref := repos[i].Digest(desc.Digest.String())
-		got, err := puller.Get(ctx, ref)
+		got, err := r.get(ctx, ref)
 		if err != nil {
 			return found{}, &answer{registry.Name(ref), err}
 		}
@@ -68,6 +67,19 @@ func (r *Resolver) manifest(ctx context.Context, repos []name.Repository, desc v
 		_, err = r.Cache.Put(desc.Digest, bytes.NewReader(got.Manifest))
 		return found{got.Manifest, repos[i:]}, err
 	})
+}
+
+// get asks for a manifest, again where it breaks off.
+func (r *Resolver) get(ctx context.Context, ref name.Reference) (desc *remote.Descriptor, err error) {
+	puller, err := r.Registry.Puller(ref.Context().Registry)
+	if err != nil {
+		return nil, err
+	}
+	err = r.Registry.Restart(ctx, func(ctx context.Context) error {
+		desc, err = puller.Get(ctx, ref)
+		return err
+	})
+	return desc, err
 }
 
 // cached reads a manifest from the cache.
@@ -118,12 +130,11 @@ func (r *Resolver) blob(ctx context.Context, repos []name.Repository, c content)
 		if b, err := r.Cache.Verified(c.desc.Digest); err == nil {
 			return b, nil
 		}
-		puller, err := r.Registry.Puller()
-		if err != nil {
+		if err := r.Registry.Check(); err != nil {
 			return nil, notCached(repos, c.desc, err)
 		}
 		return inTurn(ctx, len(repos), func(i int) (*cache.Blob, error) {
-			b, err := r.download(ctx, puller, repos[i], c)
+			b, err := r.download(ctx, repos[i], c)
 			if err != nil {
 				err = &answer{registry.RepoName(repos[i]) + "@" + c.desc.Digest.String(), err}
 			}
@@ -139,14 +150,19 @@ func (r *Resolver) blob(ctx context.Context, repos []name.Repository, c content)
 	return b, nil
 }
 
-// download copies a blob into the cache.
-func (r *Resolver) download(ctx context.Context, puller *remote.Puller, repo name.Repository, c content) (b *cache.Blob, err error) {
+// download copies a blob into the cache, which verifies it.
+func (r *Resolver) download(ctx context.Context, repo name.Repository, c content) (b *cache.Blob, err error) {
 	task := c.progress.Start(event.Pull, c.desc.Digest.String(), c.desc.Size)
-	defer func() { task.End(err, "") }()
+	defer func() { task.End(registry.Clean(err), "") }()
+	puller, err := r.Registry.Puller(repo.Registry)
+	if err != nil {
+		return nil, err
+	}
 	rc, err := c.open(ctx, puller, repo)
 	if err != nil {
 		return nil, err
 	}
+	rc = r.Registry.Resume(ctx, repo, c.desc, rc)
 	defer func() { err = errors.Join(err, rc.Close()) }()
 	return r.Cache.Put(c.desc.Digest, &atMost{r: task.Reader(rc), left: c.desc.Size})
 }

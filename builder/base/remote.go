@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/stagectl/stagectl/builder/plan"
@@ -63,19 +62,15 @@ func (r *Resolver) resolve(ctx context.Context, s string) (*remoteSource, error)
 		}
 		return r.load(ctx, origin, digest, refs)
 	}
-	puller, err := r.Registry.Puller()
-	if errors.Is(err, registry.ErrOffline) {
+	if err := r.Registry.Check(); err != nil {
 		var known tag
 		if !r.Cache.Record(tagRecords, origin.Name(), &known) {
 			return nil, fmt.Errorf("%s is not in the cache: %w", registry.Name(origin), err)
 		}
 		return r.load(ctx, origin, known.Digest, refs)
 	}
-	if err != nil {
-		return nil, err
-	}
 	return inTurn(ctx, len(refs), func(i int) (*remoteSource, error) {
-		digest, err := r.digestOf(ctx, puller, refs[i])
+		digest, err := r.digestOf(ctx, refs[i])
 		if err != nil {
 			return nil, &answer{registry.Name(refs[i]), err}
 		}
@@ -88,7 +83,11 @@ func (r *Resolver) resolve(ctx context.Context, s string) (*remoteSource, error)
 }
 
 // digestOf asks what a tag points to.
-func (r *Resolver) digestOf(ctx context.Context, puller *remote.Puller, ref name.Reference) (v1.Hash, error) {
+func (r *Resolver) digestOf(ctx context.Context, ref name.Reference) (v1.Hash, error) {
+	puller, err := r.Registry.Puller(ref.Context().Registry)
+	if err != nil {
+		return v1.Hash{}, err
+	}
 	head, err := puller.Head(ctx, ref)
 	if err == nil {
 		return head.Digest, checkManifest(*head)
@@ -96,7 +95,7 @@ func (r *Resolver) digestOf(ctx context.Context, puller *remote.Puller, ref name
 	if ctx.Err() != nil || !worthAsking(err) {
 		return v1.Hash{}, err
 	}
-	desc, err := puller.Get(ctx, ref)
+	desc, err := r.get(ctx, ref)
 	if err != nil {
 		return v1.Hash{}, err
 	}

@@ -16,6 +16,8 @@ const (
 	Write   Phase = "write"   // writing an archive or a layout
 	Push    Phase = "push"    // uploading to a registry
 	Load    Phase = "load"    // streaming into an engine
+	// Registry has messages only, of registries that are asked again.
+	Registry Phase = "registry"
 )
 
 // State says how far the subject of an event is.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"golang.org/x/sync/errgroup"
 
@@ -39,7 +40,7 @@ type pushing struct {
 
 // Check says early that the client may not push.
 func (r *Registry) Check() error {
-	if _, err := r.Client.Pusher(); err != nil {
+	if err := r.Client.Check(); err != nil {
 		return fmt.Errorf("pushing: %w", err)
 	}
 	return nil
@@ -54,16 +55,16 @@ func (r *Registry) Write(ctx context.Context, results []image.Result) ([]Written
 	if err != nil {
 		return nil, err
 	}
-	pusher, err := r.Client.Pusher()
-	if err != nil {
-		return nil, fmt.Errorf("pushing: %w", err)
+	if err := r.Check(); err != nil {
+		return nil, err
 	}
+	var sent uploads
 	// Each wave only reads of what the ones before have noted.
 	have := map[v1.Hash][]name.Repository{}
 	for wave := range waves {
 		in := slices.DeleteFunc(slices.Clone(pushes), func(p pushing) bool { return p.wave != wave })
 		if err := r.each(ctx, in, func(ctx context.Context, p pushing) error {
-			return r.push(ctx, pusher, p, have)
+			return r.push(ctx, p, &sending{repo: p.repo, have: have, uploads: &sent})
 		}); err != nil {
 			return nil, err
 		}
@@ -72,7 +73,7 @@ func (r *Registry) Write(ctx context.Context, results []image.Result) ([]Written
 		}
 	}
 	if err := r.each(ctx, pushes, func(ctx context.Context, p pushing) error {
-		return tag(ctx, pusher, p)
+		return r.tag(ctx, p)
 	}); err != nil {
 		return nil, err
 	}
@@ -138,22 +139,27 @@ func (r *Registry) each(ctx context.Context, pushes []pushing, do func(context.C
 	g.SetLimit(max(r.Jobs, 1))
 	for _, p := range pushes {
 		g.Go(func() error {
-			return explain(ctx, "pushing to "+registry.RepoName(p.repo), do(groupCtx, p))
+			return explain(ctx, "pushing to "+registry.RepoName(p.repo), registry.Clean(do(groupCtx, p)))
 		})
 	}
 	return g.Wait()
 }
 
-func (r *Registry) push(ctx context.Context, pusher *remote.Pusher, p pushing, have map[v1.Hash][]name.Repository) error {
+func (r *Registry) push(ctx context.Context, p pushing, s *sending) (err error) {
 	task := r.Progress.Start(event.Push, registry.RepoName(p.repo), 0)
-	s := &sending{have: have, repo: p.repo, progress: r.Progress}
-	err := pusher.Push(ctx, p.repo.Digest(p.digest.String()), s.whole(p.result))
-	s.end()
-	task.End(err, p.digest.String())
-	return err
+	defer func() { task.End(registry.Clean(err), p.digest.String()) }()
+	s.client, s.progress = r.Client, r.Progress
+	if s.pusher, err = r.Client.Pusher(p.repo.Registry); err != nil {
+		return err
+	}
+	return s.result(ctx, p.result)
 }
 
-func tag(ctx context.Context, pusher *remote.Pusher, p pushing) error {
+func (r *Registry) tag(ctx context.Context, p pushing) error {
+	pusher, err := r.Client.Pusher(p.repo.Registry)
+	if err != nil {
+		return err
+	}
 	for _, tag := range p.tags {
 		if err := pusher.Push(ctx, tag, top(p.result)); err != nil {
 			return fmt.Errorf("tag %s: %w", tag.TagStr(), err)
@@ -162,12 +168,21 @@ func tag(ctx context.Context, pusher *remote.Pusher, p pushing) error {
 	return nil
 }
 
+// manifest is an image or an index without what it consists of, which is there
+// when it gets a tag.
+type manifest interface {
+	remote.Taggable
+	partial.Describable
+}
+
+type onlyManifest struct{ manifest }
+
 // top is what the tags of a result stand for.
 func top(r image.Result) remote.Taggable {
 	if r.Index != nil {
-		return r.Index
+		return onlyManifest{r.Index}
 	}
-	return r.Images[0].Image
+	return onlyManifest{r.Images[0].Image}
 }
 
 // remember notes which layers the repositories of the wave have now.

@@ -1,6 +1,7 @@
 package output
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,59 +10,195 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/stagectl/stagectl/builder/event"
 	"github.com/stagectl/stagectl/builder/image"
 	"github.com/stagectl/stagectl/builder/registry"
 )
 
-// errPartly is how an upload ends that the registry, the network or the end of
-// the push cut short. A pusher may try again.
-var errPartly = errors.New("the upload was cut short")
-
-// sending wraps images on their way to repo, so that their layers are mounted
-// where they can be, and their uploads reported.
+// sending sends what an image or an index consists of to repo: layers, then
+// manifests, then the index. A pusher would do all of that in one go, and end
+// every upload when one of them breaks; so it does the parts, and uploads that
+// break start over one by one.
 type sending struct {
-	have     map[v1.Hash][]name.Repository
+	client   *registry.Client
+	pusher   *remote.Pusher
 	repo     name.Repository
+	have     map[v1.Hash][]name.Repository
+	uploads  *uploads
 	progress event.Func
-
-	mu   sync.Mutex
-	open []*upload
 }
 
-func (s *sending) whole(r image.Result) remote.Taggable {
+// uploads are those of all pushes, by what goes where. Each is done once.
+type uploads struct {
+	mu    sync.Mutex
+	calls map[target]func() error
+}
+
+type target struct {
+	repo   name.Repository
+	digest v1.Hash
+}
+
+func (u *uploads) once(d target, do func() error) error {
+	u.mu.Lock()
+	call, ok := u.calls[d]
+	if !ok {
+		if u.calls == nil {
+			u.calls = map[target]func() error{}
+		}
+		call = sync.OnceValue(do)
+		u.calls[d] = call
+	}
+	u.mu.Unlock()
+	return call()
+}
+
+// errAbsent is the answer of a probe when it is looked into.
+var errAbsent = errors.New("the repository does not have it")
+
+// probe is an image that is not there to be pushed, but to be asked for: a
+// pusher looks for the layers when the repository does not have the manifest.
+type probe struct{ v1.Image }
+
+// Layers implements v1.Image.
+func (probe) Layers() ([]v1.Layer, error) { return nil, errAbsent }
+
+// imageIndex gives the field that embeds an index a name that does not hide its
+// method ImageIndex. It hides the Manifests method that an index may have.
+type imageIndex = v1.ImageIndex
+
+// indexProbe is the same for an index.
+type indexProbe struct{ imageIndex }
+
+// IndexManifest implements v1.ImageIndex.
+func (indexProbe) IndexManifest() (*v1.IndexManifest, error) { return nil, errAbsent }
+
+func (s *sending) result(ctx context.Context, r image.Result) error {
 	if r.Index != nil {
-		return sentIndex{r.Index, s}
+		return s.index(ctx, r.Index)
 	}
-	return sentImage{r.Images[0].Image, s}
+	return s.image(ctx, r.Images[0].Image)
 }
 
-// layer returns l as the pusher is to see it.
-func (s *sending) layer(l v1.Layer, err error) (v1.Layer, error) {
+func (s *sending) image(ctx context.Context, img v1.Image) error {
+	digest, err := img.Digest()
 	if err != nil {
-		return nil, err
+		return err
 	}
+	ref := s.repo.Digest(digest.String())
+	if err := s.pusher.Push(ctx, ref, probe{img}); !errors.Is(err, errAbsent) {
+		return err
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		return err
+	}
+	config, err := partial.ConfigLayer(img)
+	if err != nil {
+		return err
+	}
+	g, groupCtx := s.group(ctx)
+	for _, l := range layers {
+		g.Go(func() error { return s.layer(groupCtx, l, s.progress) })
+	}
+	g.Go(func() error { return s.layer(groupCtx, config, nil) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return s.pusher.Put(ctx, ref, img)
+}
+
+func (s *sending) index(ctx context.Context, idx v1.ImageIndex) error {
+	digest, err := idx.Digest()
+	if err != nil {
+		return err
+	}
+	ref := s.repo.Digest(digest.String())
+	if err := s.pusher.Push(ctx, ref, indexProbe{idx}); !errors.Is(err, errAbsent) {
+		return err
+	}
+	m, err := idx.IndexManifest()
+	if err != nil {
+		return err
+	}
+	g, groupCtx := s.group(ctx)
+	for _, desc := range m.Manifests {
+		g.Go(func() error { return s.child(groupCtx, idx, desc) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return s.pusher.Put(ctx, ref, idx)
+}
+
+func (s *sending) group(ctx context.Context) (*errgroup.Group, context.Context) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.client.Parallel())
+	return g, ctx
+}
+
+// child sends what an index lists, which may be something else than a manifest.
+func (s *sending) child(ctx context.Context, idx v1.ImageIndex, desc v1.Descriptor) error {
+	switch {
+	case desc.MediaType.IsIndex():
+		inner, err := idx.ImageIndex(desc.Digest)
+		if err != nil {
+			return err
+		}
+		return s.index(ctx, inner)
+	case desc.MediaType.IsImage():
+		img, err := idx.Image(desc.Digest)
+		if err != nil {
+			return err
+		}
+		return s.image(ctx, img)
+	}
+	with, ok := idx.(interface {
+		Layer(h v1.Hash) (v1.Layer, error)
+	})
+	if !ok {
+		return fmt.Errorf("finding %s in the index: %w", desc.Digest, fs.ErrNotExist)
+	}
+	l, err := with.Layer(desc.Digest)
+	if err != nil {
+		return err
+	}
+	return s.layer(ctx, l, s.progress)
+}
+
+// layer sends a layer, over again where it breaks in the middle. It is mounted
+// if another repository of the registry has it.
+func (s *sending) layer(ctx context.Context, l v1.Layer, progress event.Func) error {
 	desc, err := image.Describe(l)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	sent := &sentLayer{Layer: l, desc: desc, s: s}
-	if from, ok := origin(l); ok && s.mountable(from.Context()) {
-		return &remote.MountableLayer{Layer: sent, Reference: from}, nil
-	}
-	for _, from := range s.have[desc.Digest] {
-		if s.mountable(from) {
-			return &remote.MountableLayer{Layer: sent, Reference: from.Digest(desc.Digest.String())}, nil
-		}
-	}
-	return sent, nil
+	return s.uploads.once(target{s.repo, desc.Digest}, func() error {
+		sent := &sentLayer{Layer: l, desc: desc, repo: s.repo, progress: progress}
+		mountable := s.mountable(sent)
+		err := s.client.Restart(ctx, func(ctx context.Context) error {
+			return s.pusher.Upload(ctx, s.repo, mountable)
+		})
+		sent.end(err)
+		return err
+	})
 }
 
-// mountable tells whether the registry can mount what another repository has.
-func (s *sending) mountable(from name.Repository) bool {
-	return from.Registry == s.repo.Registry
+// mountable returns l as the pusher is to see it.
+func (s *sending) mountable(l *sentLayer) v1.Layer {
+	if from, ok := origin(l.Layer); ok && from.Context().Registry == s.repo.Registry {
+		return &remote.MountableLayer{Layer: l, Reference: from}
+	}
+	for _, from := range s.have[l.desc.Digest] {
+		if from.Registry == s.repo.Registry {
+			return &remote.MountableLayer{Layer: l, Reference: from.Digest(l.desc.Digest.String())}
+		}
+	}
+	return l
 }
 
 // origin returns where a layer of a base was found, if that was in a registry.
@@ -78,127 +215,64 @@ func origin(l v1.Layer) (name.Reference, bool) {
 	}
 }
 
-// sentImage wraps the layers as a pusher asks for them.
-type sentImage struct {
-	v1.Image
-	s *sending
-}
-
-func (i sentImage) Layers() ([]v1.Layer, error) {
-	layers, err := i.Image.Layers()
-	if err != nil {
-		return nil, err
-	}
-	sent := make([]v1.Layer, len(layers)) // the image may keep its own slice
-	for n, l := range layers {
-		if sent[n], err = i.s.layer(l, nil); err != nil {
-			return nil, err
-		}
-	}
-	return sent, nil
-}
-
-// imageIndex gives the field that embeds an index a name that does not hide its
-// method ImageIndex.
-type imageIndex = v1.ImageIndex
-
-// sentIndex hides the Manifests method that an index may have, with which it
-// would hand out images that are not wrapped.
-type sentIndex struct {
-	imageIndex
-	s *sending
-}
-
-var (
-	_ v1.Image      = sentImage{}
-	_ v1.ImageIndex = sentIndex{}
-)
-
-func (x sentIndex) Image(h v1.Hash) (v1.Image, error) {
-	img, err := x.imageIndex.Image(h)
-	if err != nil {
-		return nil, err
-	}
-	return sentImage{img, x.s}, nil
-}
-
-// Layer returns what the index lists besides manifests.
-func (x sentIndex) Layer(h v1.Hash) (v1.Layer, error) {
-	if idx, ok := x.imageIndex.(interface {
-		Layer(v1.Hash) (v1.Layer, error)
-	}); ok {
-		return x.s.layer(idx.Layer(h))
-	}
-	return nil, fmt.Errorf("finding %s in the index: %w", h, fs.ErrNotExist)
-}
-
 // sentLayer reports its upload. To open it is what a pusher does when the
-// target turned out not to have it.
+// target turned out not to have it, and again when it starts over.
 type sentLayer struct {
 	v1.Layer
-	desc v1.Descriptor
-	s    *sending
+	desc     v1.Descriptor
+	repo     name.Repository
+	progress event.Func
+
+	mu   sync.Mutex
+	task *event.Task // nil before the first upload
+	// last is the upload that counts.
+	last  *upload
+	ended bool
 }
 
+// Compressed implements v1.Layer.
 func (l *sentLayer) Compressed() (io.ReadCloser, error) {
 	rc, err := l.Layer.Compressed()
 	if err != nil {
 		return nil, err
 	}
-	subject := registry.RepoName(l.s.repo) + " " + l.desc.Digest.Hex[:12]
-	u := &upload{rc: rc, left: l.desc.Size, task: l.s.progress.Start(event.Push, subject, l.desc.Size)}
-	l.s.mu.Lock()
-	defer l.s.mu.Unlock()
-	l.s.open = append(l.s.open, u)
-	return u, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.task == nil {
+		l.task = l.progress.Start(event.Push, registry.RepoName(l.repo)+" "+l.desc.Digest.Hex[:12], l.desc.Size)
+	}
+	if l.last != nil && l.last.sent > 0 {
+		l.task.Add(-l.last.sent)
+	}
+	l.last = &upload{ReadCloser: rc, l: l}
+	return l.last, nil
 }
 
-// end ends the uploads that are open when the push is over: an HTTP client may
-// go on with a body after the registry has refused it.
-func (s *sending) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, u := range s.open {
-		u.end(nil)
+// end reports what came of it all.
+func (l *sentLayer) end(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	if l.task != nil {
+		l.task.End(registry.Clean(err), "")
 	}
 }
 
-// upload is a layer being read. An HTTP client may close it in the middle of
-// a read, so the task is guarded.
+// upload is a layer being read. An HTTP client may go on with it for a while
+// after the registry has refused it.
 type upload struct {
-	rc io.ReadCloser
-
-	mu   sync.Mutex
-	task *event.Task // nil after its end
-	left int64
+	io.ReadCloser
+	l    *sentLayer
+	sent int64
 }
 
 func (u *upload) Read(p []byte) (int, error) {
-	n, err := u.rc.Read(p)
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.task != nil && n > 0 {
-		u.left -= int64(n)
-		u.task.Add(int64(n))
+	n, err := u.ReadCloser.Read(p)
+	u.l.mu.Lock()
+	defer u.l.mu.Unlock()
+	if n > 0 && u.l.last == u && !u.l.ended {
+		u.sent += int64(n)
+		u.l.task.Add(int64(n))
 	}
 	return n, err
-}
-
-func (u *upload) Close() error {
-	err := u.rc.Close()
-	u.end(err)
-	return err
-}
-
-func (u *upload) end(err error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.task == nil {
-		return
-	}
-	if err == nil && u.left > 0 {
-		err = errPartly
-	}
-	u.task.End(err, "")
-	u.task = nil
 }

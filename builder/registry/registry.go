@@ -1,19 +1,53 @@
 // Package registry is the one place that talks to registries: references,
 // mirrors, credentials and connections, shared by whoever pulls and pushes.
+//
+// # What is tried again
+//
+// Networks break and registries are busy, so what fails for the moment is tried
+// again after a wait that doubles each time, or that the registry names in
+// Retry-After. It is decided in one place, the [link] below
+// go-containerregistry's transports, whose own retries are switched off: they
+// know nothing of Retry-After, cannot be canceled while they wait, and would
+// multiply with these. Because the link is below what authenticates, a wait
+// costs no new token, and an expired token is replaced in the middle of it all.
+//
+//   - A request that can be sent again as it is (GET, HEAD, the POST that starts
+//     an upload, the PUT of a manifest, asking for a token) is repeated by the
+//     link.
+//   - The data of an upload and its last PUT can't: the registry may have taken
+//     some of it, or all. Whoever uploads does so inside [Client.Restart], which
+//     starts over, by asking whether the registry has the blob by now. The same
+//     goes for a manifest that breaks off while it is read.
+//   - A download goes on where it broke off, see [Client.Resume].
+//
+// Nothing has a total time limit, large layers and slow lines are no errors. A
+// connection on which nothing moves for a while is one, see stall.go.
+//
+// # Where secrets and connections go
+//
+// Credentials are for the registry that they are kept for and for the token
+// server that it names. Plain HTTP is for loopback addresses and the hosts of
+// Client.Insecure; all else, 10.0.0.1 as well, which go-containerregistry
+// would try plain HTTP with, is spoken to with TLS. Where a registry sends its
+// clients to another host (a token server, a redirect, the Location of an
+// upload), that host is not at a private address unless the registry is, see
+// private.go.
 package registry
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/stagectl/stagectl/builder/event"
 )
 
 // ErrOffline is returned for what would need the network, which the client
@@ -39,11 +73,32 @@ type Client struct {
 	UserAgent string
 	// Offline makes every request fail with ErrOffline.
 	Offline bool
+	// Progress is told of what has to be tried again, and when.
+	Progress event.Func
+	// Wait waits before something is tried again; nil waits for the time to
+	// pass or ctx to end. Tests have no time.
+	Wait func(ctx context.Context, d time.Duration) error
 
-	once   sync.Once
+	once  sync.Once
+	pools pools
+
+	mu sync.Mutex
+	// registries are those that have been asked for, by host.
+	registries map[name.Registry]*connected
+
+	// For tests: time.AfterFunc, and isPrivate.
+	after   func(d time.Duration, f func()) (stop func() bool)
+	private func(netip.AddrPort) bool
+}
+
+// connected is what talks to one registry. Its parts know which registry it is
+// that they talk to, or that has sent them elsewhere.
+type connected struct {
+	link   *link
 	puller *remote.Puller
 	pusher *remote.Pusher
-	err    error
+	// readers authenticate for reading, by repository. See Resume.
+	readers sync.Map
 }
 
 // Parse reads a reference, with Docker Hub, library/ and :latest where they
@@ -66,40 +121,72 @@ func (c *Client) insecure(host string) bool {
 	return slices.ContainsFunc(c.Insecure, func(h string) bool { return canonicalHost(h) == canonicalHost(host) })
 }
 
-// Puller returns the puller that all of the process shares.
-func (c *Client) Puller() (*remote.Puller, error) {
-	c.init()
-	return c.puller, c.err
+// Check says early that the client cannot be used at all.
+func (c *Client) Check() error {
+	if c.Offline {
+		return ErrOffline
+	}
+	return nil
 }
 
-// Pusher returns the pusher that all of the process shares. It uploads each
-// blob once to each repository.
-func (c *Client) Pusher() (*remote.Pusher, error) {
-	c.init()
-	return c.pusher, c.err
+// Puller returns the puller for a registry, which all of the process shares.
+func (c *Client) Puller(r name.Registry) (*remote.Puller, error) {
+	conn, err := c.connected(r)
+	if err != nil {
+		return nil, err
+	}
+	return conn.puller, nil
 }
 
-func (c *Client) init() {
-	c.once.Do(func() {
-		if c.Offline {
-			c.err = ErrOffline
-			return
-		}
-		opts := []remote.Option{
-			remote.WithAuthFromKeychain(c.keychain()),
-			remote.WithTransport(c.transport()),
-			remote.WithJobs(c.jobs()),
-		}
-		if c.UserAgent != "" {
-			opts = append(opts, remote.WithUserAgent(c.UserAgent))
-		}
-		if c.puller, c.err = remote.NewPuller(opts...); c.err == nil {
-			c.pusher, c.err = remote.NewPusher(opts...)
-		}
-	})
+// Pusher returns the pusher for a registry, which all of the process shares.
+// It uploads each blob once to each repository.
+func (c *Client) Pusher(r name.Registry) (*remote.Pusher, error) {
+	conn, err := c.connected(r)
+	if err != nil {
+		return nil, err
+	}
+	return conn.pusher, nil
 }
 
-func (c *Client) jobs() int {
+func (c *Client) connected(r name.Registry) (*connected, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	c.once.Do(func() { c.pools = newPools(c) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if conn, ok := c.registries[r]; ok {
+		return conn, nil
+	}
+	conn := &connected{link: &link{c: c, host: r.RegistryStr()}}
+	opts := []remote.Option{
+		remote.WithAuthFromKeychain(c.keychain()),
+		remote.WithTransport(conn.link),
+		remote.WithJobs(c.Parallel()),
+		// The link does that.
+		remote.WithRetryBackoff(remote.Backoff{Steps: 1}),
+		remote.WithRetryPredicate(func(error) bool { return false }),
+		remote.WithRetryStatusCodes(),
+	}
+	if c.UserAgent != "" {
+		opts = append(opts, remote.WithUserAgent(c.UserAgent))
+	}
+	var err error
+	if conn.puller, err = remote.NewPuller(opts...); err != nil {
+		return nil, err
+	}
+	if conn.pusher, err = remote.NewPusher(opts...); err != nil {
+		return nil, err
+	}
+	if c.registries == nil {
+		c.registries = map[name.Registry]*connected{}
+	}
+	c.registries[r] = conn
+	return conn, nil
+}
+
+// Parallel is how many requests run at once.
+func (c *Client) Parallel() int {
 	if c.Jobs == 0 {
 		return defaultJobs
 	}
@@ -126,32 +213,4 @@ func (k keychain) ResolveContext(ctx context.Context, r authn.Resource) (authn.A
 		return nil, fmt.Errorf("finding credentials for %s: %w", familiarHost(r.RegistryStr()), err)
 	}
 	return auth, nil
-}
-
-// transport verifies certificates, but for those of the hosts that the user
-// has called insecure.
-func (c *Client) transport() http.RoundTripper {
-	secure, ok := remote.DefaultTransport.(*http.Transport)
-	if !ok || len(c.Insecure) == 0 {
-		return remote.DefaultTransport
-	}
-	unverified := secure.Clone()
-	if unverified.TLSClientConfig == nil {
-		unverified.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	unverified.TLSClientConfig.InsecureSkipVerify = true
-	return byHost{c: c, secure: secure, unverified: unverified}
-}
-
-type byHost struct {
-	c                  *Client
-	secure, unverified http.RoundTripper
-}
-
-// RoundTrip implements http.RoundTripper.
-func (t byHost) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.c.insecure(r.URL.Host) {
-		return t.unverified.RoundTrip(r)
-	}
-	return t.secure.RoundTrip(r)
 }

@@ -69,14 +69,14 @@ func serve(t *testing.T, start func(http.Handler) *httptest.Server) *requests {
 func exchange(t *testing.T, c *registry.Client, s string) error {
 	t.Helper()
 	ref := parse(t, c, s)
-	pusher, err := c.Pusher()
+	pusher, err := c.Pusher(ref.Context().Registry)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := pusher.Push(t.Context(), ref, empty.Image); err != nil {
 		return err
 	}
-	puller, err := c.Puller()
+	puller, err := c.Puller(ref.Context().Registry)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,16 +159,17 @@ func TestUserAgent(t *testing.T) {
 	}
 }
 
-// All of a process has one puller and one pusher.
+// All of a process has one puller and one pusher for a registry.
 func TestShared(t *testing.T) {
 	c := &registry.Client{Keychain: noKeychain}
+	a, b := parse(t, c, "a.test/app").Context().Registry, parse(t, c, "b.test/app").Context().Registry
 	pullers, pushers := make([]*remote.Puller, 8), make([]*remote.Pusher, 8)
 	var wg sync.WaitGroup
 	for i := range pullers {
 		wg.Go(func() {
 			var err1, err2 error
-			pullers[i], err1 = c.Puller()
-			pushers[i], err2 = c.Pusher()
+			pullers[i], err1 = c.Puller(a)
+			pushers[i], err2 = c.Pusher(a)
 			if err := errors.Join(err1, err2); err != nil {
 				t.Error(err)
 			}
@@ -180,25 +181,28 @@ func TestShared(t *testing.T) {
 			t.Errorf("call %d got a puller or pusher of its own", i)
 		}
 	}
+	if other, err := c.Puller(b); err != nil || other == pullers[0] {
+		t.Errorf("two registries have the same puller, %v", err)
+	}
 }
 
 func TestJobs(t *testing.T) {
 	for _, jobs := range []int{0, 1, 100} {
-		if _, err := (&registry.Client{Keychain: noKeychain, Jobs: jobs}).Puller(); err != nil {
+		if _, err := (&registry.Client{Keychain: noKeychain, Jobs: jobs}).Puller(name.Registry{}); err != nil {
 			t.Errorf("%d jobs: %v", jobs, err)
 		}
 	}
-	if _, err := (&registry.Client{Keychain: noKeychain, Jobs: -1}).Puller(); err == nil {
+	if _, err := (&registry.Client{Keychain: noKeychain, Jobs: -1}).Puller(name.Registry{}); err == nil {
 		t.Error("less than no jobs are taken")
 	}
 }
 
 func TestOffline(t *testing.T) {
 	c := &registry.Client{Offline: true}
-	if _, err := c.Puller(); !errors.Is(err, registry.ErrOffline) {
+	if _, err := c.Puller(name.Registry{}); !errors.Is(err, registry.ErrOffline) {
 		t.Errorf("puller: got error %v, want ErrOffline", err)
 	}
-	if _, err := c.Pusher(); !errors.Is(err, registry.ErrOffline) {
+	if _, err := c.Pusher(name.Registry{}); !errors.Is(err, registry.ErrOffline) {
 		t.Errorf("pusher: got error %v, want ErrOffline", err)
 	}
 	if got := registry.Name(parse(t, c, "alpine")); got != "docker.io/library/alpine:latest" {
