@@ -183,6 +183,7 @@ func (a *app) findRemote(ctx context.Context, o *inspectOptions, what string, wa
 	if err != nil {
 		return nil, nil, err
 	}
+	client.Progress = p.Event
 	c, release, err := a.openCache(o.cacheDir)
 	if err != nil {
 		p.Close()

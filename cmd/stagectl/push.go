@@ -53,6 +53,7 @@ func (a *app) push(ctx context.Context, f *commonFlags, file string, refs []stri
 		return err
 	}
 	defer p.Close()
+	client.Progress = p.Event
 	registry := &output.Registry{Client: client, Jobs: max(f.jobs, 4), Progress: p.Event}
 	written, err := registry.Write(ctx, results)
 	if err != nil {

@@ -44,6 +44,7 @@ func (a *app) prepare(ctx context.Context, o *buildOptions, patterns []string) (
 	if w.progress, err = a.display(&o.commonFlags); err != nil {
 		return nil, err
 	}
+	w.client.Progress = w.progress.Event
 	w.close = w.progress.Close
 	defer func() {
 		if err != nil {
