@@ -22,6 +22,7 @@ import (
 	"github.com/stagectl/stagectl/builder/cache"
 	"github.com/stagectl/stagectl/builder/event"
 	"github.com/stagectl/stagectl/builder/registry"
+	"github.com/stagectl/stagectl/builder/registry/faulty"
 )
 
 var (
@@ -34,6 +35,7 @@ type server struct {
 	host    string
 	handler http.Handler
 	blobs   ggcr.BlobHandler
+	faults  faulty.Faults
 
 	mu       sync.Mutex
 	requests []string
@@ -45,7 +47,7 @@ func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{blobs: ggcr.NewInMemoryBlobHandler()}
 	s.handler = ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)), ggcr.WithBlobHandler(s.blobs))
-	h := httptest.NewServer(s)
+	h := httptest.NewServer(s.faults.Wrap(s))
 	t.Cleanup(h.Close)
 	s.host = strings.TrimPrefix(h.URL, "http://")
 	return s
