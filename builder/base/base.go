@@ -84,6 +84,9 @@ type source interface {
 
 // Platforms lists what the base can be had for, in its own order.
 func (r *Resolver) Platforms(ctx context.Context, name string) ([]v1.Platform, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
 	src, err := r.source(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("resolving base %s: %w", name, err)
@@ -95,6 +98,9 @@ func (r *Resolver) Platforms(ctx context.Context, name string) ([]v1.Platform, e
 // Without one the error is a *PlatformError. Layers of a registry's image are
 // downloaded when they are first read, for as long as ctx lives.
 func (r *Resolver) Image(ctx context.Context, name string, p v1.Platform) (*Image, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
 	src, err := r.source(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("resolving base %s: %w", name, err)
@@ -123,7 +129,7 @@ func (r *Resolver) find(ctx context.Context, name string) (src source, err error
 	task := r.Progress.Start(event.Resolve, name, 0)
 	var found string
 	defer func() { task.End(err, found) }()
-	if strings.HasPrefix(name, layoutPrefix) || strings.HasPrefix(name, archivePrefix) {
+	if isFile(name) {
 		return r.openFile(name)
 	}
 	s, err := r.resolve(ctx, name)
@@ -132,6 +138,21 @@ func (r *Resolver) find(ctx context.Context, name string) (src source, err error
 	}
 	found = s.digest.String()
 	return s, nil
+}
+
+func isFile(name string) bool {
+	return strings.HasPrefix(name, layoutPrefix) || strings.HasPrefix(name, archivePrefix)
+}
+
+// checkName refuses a name that is not to be repeated.
+func checkName(name string) error {
+	if isFile(name) {
+		return nil
+	}
+	if err := registry.CheckUserInfo(name); err != nil {
+		return fmt.Errorf("resolving a base: %w", err)
+	}
+	return nil
 }
 
 // builtin is a base that exists for every platform.

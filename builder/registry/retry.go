@@ -87,7 +87,7 @@ func broke(err error) bool {
 		return false
 	}
 	for _, known := range []error{
-		errStalled, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
+		ErrStalled, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
 		syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ETIMEDOUT,
 	} {
 		if errors.Is(err, known) {

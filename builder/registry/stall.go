@@ -19,8 +19,8 @@ const (
 	commitAfter = 10 * time.Minute
 )
 
-// errStalled is the cause of what ends because nothing moved.
-var errStalled = errors.New("the connection has stalled")
+// ErrStalled is the cause of what ends because nothing moved on a connection.
+var ErrStalled = errors.New("the connection has stalled")
 
 // stall is a round trip that ends when nothing moves.
 type stall struct {
@@ -42,7 +42,7 @@ func (s *stall) watch(d time.Duration) {
 	}
 	if d > 0 && !s.over {
 		s.stop = s.after(d, func() {
-			s.cancel(fmt.Errorf("%w: nothing has moved for %s", errStalled, d))
+			s.cancel(fmt.Errorf("%w: nothing has moved for %s", ErrStalled, d))
 		})
 	}
 }
@@ -96,7 +96,7 @@ func (c *Client) timed(rt http.RoundTripper, req *http.Request) (*http.Response,
 
 // causeOf says that it stalled, where err is only what that led to.
 func causeOf(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); errors.Is(cause, errStalled) {
+	if cause := context.Cause(ctx); errors.Is(cause, ErrStalled) {
 		return cause
 	}
 	return err

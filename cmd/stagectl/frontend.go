@@ -19,6 +19,7 @@ import (
 	"github.com/stagectl/stagectl/builder/compile"
 	"github.com/stagectl/stagectl/builder/output"
 	"github.com/stagectl/stagectl/builder/plan"
+	"github.com/stagectl/stagectl/builder/registry"
 )
 
 const (
@@ -277,6 +278,9 @@ func (f *frontEnd) tags(called string) ([]string, error) {
 	var tags []string
 	for _, t := range given {
 		full := strings.ReplaceAll(t, nameHolder, called)
+		if err := registry.CheckUserInfo(full); err != nil {
+			return nil, usagef("--tag: malformed reference: %w", err)
+		}
 		tag, err := name.NewTag(full)
 		if strings.Contains(full, "@") {
 			return nil, usagef("--tag %q: it is a name, not a digest", t)

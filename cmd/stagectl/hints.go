@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -87,33 +88,53 @@ func imageHint(err error) string {
 }
 
 func registryHint(err error) string {
-	if errors.Is(err, registry.ErrOffline) {
-		return "run once without --offline to fill the cache"
-	}
 	if te := (*transport.Error)(nil); errors.As(err, &te) {
-		host := ""
-		if te.Request != nil {
-			host = strings.Replace(te.Request.URL.Host, "index.docker.io", "docker.io", 1)
-		}
-		switch te.StatusCode {
-		case http.StatusUnauthorized:
-			return "log in with `docker login " + host + "`, or check the credentials; some registries say this of what does not exist"
-		case http.StatusForbidden:
-			return "the credentials for " + host + " do not allow this; log in with others by `docker login " + host + "`"
-		case http.StatusNotFound:
-			return "check the name and the tag"
-		case http.StatusTooManyRequests:
-			return "the registry limits requests: log in, wait, or use --registry-mirror"
+		if text := answerHint(te); text != "" {
+			return text
 		}
 	}
 	var dns *net.DNSError
-	switch {
+	switch pe := (*registry.PrivateError)(nil); {
+	case errors.Is(err, registry.ErrOffline):
+		return "run once without --offline to fill the cache"
+	case errors.As(err, &pe):
+		return "only registries that are at a private address themselves may do that; a proxy that is named in HTTPS_PROXY may reach it"
+	case errors.Is(err, registry.ErrPlain):
+		return "pass --insecure-registry HOST for a host without TLS, if everybody on the way to it may see the credentials"
 	case errors.As(err, &dns):
 		return "check the name of the registry and the network; --registry-mirror names another place, --base static needs none"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "nothing listens there: check the host and the port"
+	case errors.Is(err, registry.ErrStalled), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
+		return "it was tried several times: check the network and what is between here and the registry"
 	case strings.Contains(err.Error(), "certificate") || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return "pass --insecure-registry HOST for a registry without a trusted certificate"
+	}
+	return ""
+}
+
+// answerHint returns the remedy for what a registry or its token server says.
+func answerHint(te *transport.Error) string {
+	host, login := "the registry", "docker login"
+	if te.Request != nil && strings.HasPrefix(te.Request.URL.Path, "/v2/") { // not a token server's
+		host = strings.Replace(te.Request.URL.Host, "index.docker.io", "docker.io", 1)
+		login += " " + host
+	}
+	switch te.StatusCode {
+	case http.StatusBadRequest:
+		return "the registry does not take this: check the name, and whether it stores OCI images"
+	case http.StatusUnauthorized:
+		return "log in with `" + login + "`, or check the credentials; some registries say this of what does not exist"
+	case http.StatusForbidden:
+		return "the credentials for " + host + " do not allow this; log in with others by `" + login + "`"
+	case http.StatusNotFound:
+		return "check the name and the tag"
+	case http.StatusRequestEntityTooLarge:
+		return "the registry, or a proxy before it, limits how large a layer may be"
+	case http.StatusTooManyRequests:
+		return "the registry limits requests: log in, wait, or use --registry-mirror"
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return "the registry was asked several times: wait until it is in order again, or use --registry-mirror"
 	}
 	return ""
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stagectl/stagectl/builder"
 	"github.com/stagectl/stagectl/builder/image"
 	"github.com/stagectl/stagectl/builder/output"
+	"github.com/stagectl/stagectl/builder/registry"
 )
 
 func newPushCommand(a *app) *cobra.Command {
@@ -54,8 +55,8 @@ func (a *app) push(ctx context.Context, f *commonFlags, file string, refs []stri
 	}
 	defer p.Close()
 	client.Progress = p.Event
-	registry := &output.Registry{Client: client, Jobs: max(f.jobs, 4), Progress: p.Event}
-	written, err := registry.Write(ctx, results)
+	to := &output.Registry{Client: client, Jobs: max(f.jobs, 4), Progress: p.Event}
+	written, err := to.Write(ctx, results)
 	if err != nil {
 		return err
 	}
@@ -85,6 +86,9 @@ func pushResults(f *image.File, refs []string) ([]image.Result, error) {
 				return nil, usageError{fmt.Errorf("%s holds %d images: %w", f.Path, len(f.Images), errNameNeeded)}
 			}
 			full := strings.ReplaceAll(ref, nameHolder, r.Name)
+			if err := registry.CheckUserInfo(full); err != nil {
+				return nil, usagef("malformed reference: %w", err)
+			}
 			if strings.Contains(full, "@") {
 				return nil, usagef("malformed reference %q: a push needs a tag, not a digest", ref)
 			}
