@@ -149,6 +149,12 @@ type target struct {
 // key tells targets apart.
 func (t target) key() string { return t.image.Name + " " + t.platform.String() }
 
+// stages are those of the image for the target's platform.
+func (t target) stages() []plan.Stage { return t.image.StagesFor(t.platform) }
+
+// final is the stage that becomes the image.
+func (t target) final() plan.Stage { return t.image.Final(t.platform) }
+
 func (b *Builder) start(p *plan.Plan, outputs []Output) (*session, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err

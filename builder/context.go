@@ -50,7 +50,7 @@ func openSource(dir, name string) (*source, error) {
 // anything is compiled.
 func (s *session) checkSources() error {
 	for _, img := range s.plan.Images {
-		for _, step := range img.Final().Steps {
+		for _, step := range img.Final(img.Platforms[0]).Steps {
 			if step.Copy == nil || step.Copy.From != "" {
 				continue
 			}

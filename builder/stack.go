@@ -48,7 +48,7 @@ func (st *stacker) stack(ctx context.Context) ([]image.Layer, error) {
 		}
 	}()
 	var layers []image.Layer
-	for _, step := range st.target.image.Final().Steps {
+	for _, step := range st.target.final().Steps {
 		if step.Copy == nil {
 			continue
 		}
@@ -153,7 +153,7 @@ func (st *stacker) checkInterpreter(b compile.Binary) error {
 		return err
 	}
 	if !ok || e.Type != tar.TypeReg {
-		return &DynamicError{Interpreter: b.Interpreter, Base: st.target.image.Final().Base}
+		return &DynamicError{Interpreter: b.Interpreter, Base: st.target.final().Base}
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func (b *binaries) wait(ctx context.Context, t target, stage, output string) (co
 
 // waitAll returns when all binaries of a target are there.
 func (b *binaries) waitAll(ctx context.Context, t target) error {
-	for _, stage := range t.image.Stages {
+	for _, stage := range t.stages() {
 		for _, step := range stage.Steps {
 			if step.Compile == nil {
 				continue
@@ -98,7 +98,7 @@ func (s *session) resolve(ctx context.Context, bins *binaries) (map[string]*base
 	g.SetLimit(s.Jobs)
 	for _, t := range s.targets {
 		g.Go(func() error {
-			img, err := s.Bases.Image(ctx, t.image.Final().Base, t.platform)
+			img, err := s.Bases.Image(ctx, t.final().Base, t.platform)
 			if err != nil {
 				return err
 			}
@@ -121,7 +121,7 @@ func (s *session) compile(ctx context.Context) *binaries {
 			if !t.platform.Equals(p) {
 				continue
 			}
-			for _, stage := range t.image.Stages {
+			for _, stage := range t.stages() {
 				for _, step := range stage.Steps {
 					if step.Compile != nil {
 						steps = append(steps, *step.Compile)
@@ -194,7 +194,7 @@ func (s *session) assemble(bases map[string]*base.Image, layers map[string][]ima
 }
 
 func (s *session) assembleOne(t target, from *base.Image, layers []image.Layer) (image.Platform, error) {
-	final := t.image.Final()
+	final := t.final()
 	annotations, err := annotations(t.image, from)
 	if err != nil {
 		return image.Platform{}, err

@@ -28,8 +28,22 @@ type Plan struct {
 	Epoch time.Time `json:"epoch"`
 	// Compression of the layers that the build makes.
 	Compression Compression `json:"compression"`
+	// Contexts are the directories that Files and bind mounts take from, by
+	// name; that of the build context is BuildContext.
+	Contexts map[string]Context `json:"contexts,omitempty"`
 	// Images to make, at least one.
 	Images []Image `json:"images"`
+}
+
+// BuildContext is the name of the context that FROM and --from leave out.
+const BuildContext = "context"
+
+// Context is a directory of the host to copy from.
+type Context struct {
+	// Dir is absolute. Nothing outside of it is ever copied.
+	Dir string `json:"dir"`
+	// Ignore are the patterns of the .dockerignore, in order.
+	Ignore []string `json:"ignore,omitempty"`
 }
 
 // Compression of a layer, by the names of the --compression flag.
@@ -57,7 +71,36 @@ type Image struct {
 	// AllowDynamic accepts a binary whose interpreter the base lacks.
 	AllowDynamic bool `json:"allowDynamic,omitempty"`
 	// Stages in order: the last one is the image, the others only feed it.
-	Stages []Stage `json:"stages"`
+	Stages []Stage `json:"stages,omitempty"`
+	// Variants, unless empty, are in the place of Stages: one for each of the
+	// Platforms, in their order. A Dockerfile knows what it is built for.
+	Variants []Variant `json:"variants,omitempty"`
+}
+
+// Variant is what an image is made of for one platform.
+type Variant struct {
+	Platform v1.Platform `json:"platform"`
+	Stages   []Stage     `json:"stages"`
+}
+
+// StagesFor returns the stages that make the image for a platform, nil for one
+// that it is not made for.
+func (img Image) StagesFor(p v1.Platform) []Stage {
+	if len(img.Variants) == 0 {
+		return img.Stages
+	}
+	for _, v := range img.Variants {
+		if v.Platform.Equals(p) {
+			return v.Stages
+		}
+	}
+	return nil
+}
+
+// Final is the stage that becomes the image for a platform.
+func (img Image) Final(p v1.Platform) Stage {
+	stages := img.StagesFor(p)
+	return stages[len(stages)-1]
 }
 
 // Stage is a base and the steps on top of it.

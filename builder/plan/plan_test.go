@@ -81,7 +81,43 @@ func TestConfigJSONOfNothing(t *testing.T) {
 }
 
 func TestFinal(t *testing.T) {
-	if got := fullPlan().Images[0].Final().Name; got != "server" {
+	if got := fullPlan().Images[0].Final(platform("amd64", "")).Name; got != "server" {
 		t.Errorf("the final stage is %s, want the last", got)
+	}
+}
+
+// What a Dockerfile makes of an image differs from platform to platform.
+func TestVariants(t *testing.T) {
+	amd64, arm := platform("amd64", ""), platform("arm", "v7")
+	img := plan.Image{Platforms: []v1.Platform{amd64, arm}, Variants: []plan.Variant{
+		{Platform: amd64, Stages: []plan.Stage{{Name: "a"}}},
+		{Platform: arm, Stages: []plan.Stage{{Name: "b"}, {Name: "c"}}},
+	}}
+	if got := img.Final(amd64).Name; got != "a" {
+		t.Errorf("amd64 ends with %s", got)
+	}
+	if got := img.Final(arm).Name; got != "c" {
+		t.Errorf("arm ends with %s", got)
+	}
+	if got := img.StagesFor(platform("arm64", "")); got != nil {
+		t.Errorf("arm64 has stages %v", got)
+	}
+	raw, err := json.Marshal(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back plan.Image
+	if err := json.Unmarshal(raw, &back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(img.Variants, back.Variants); diff != "" {
+		t.Errorf("through JSON (-want +got):\n%s", diff)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := fields["stages"]; ok {
+		t.Errorf("stages beside variants: %s", raw)
 	}
 }

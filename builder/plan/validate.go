@@ -3,7 +3,9 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -14,6 +16,11 @@ import (
 func (p *Plan) Validate() error {
 	if len(p.Images) == 0 {
 		return errors.New("plan has no images")
+	}
+	for _, called := range slices.Sorted(maps.Keys(p.Contexts)) {
+		if dir := p.Contexts[called].Dir; !filepath.IsAbs(dir) {
+			return fmt.Errorf("build context %s: directory %q is not absolute", called, dir)
+		}
 	}
 	named := map[string]string{} // the names of images by their tags
 	seen := map[string]bool{}
@@ -60,18 +67,39 @@ func (img Image) validate() error {
 	if err := img.validatePlatforms(); err != nil {
 		return err
 	}
-	if len(img.Stages) == 0 {
+	if len(img.Variants) == 0 {
+		return validateStages(img.Stages)
+	}
+	if len(img.Stages) > 0 {
+		return errors.New("it has both stages and variants")
+	}
+	for i, v := range img.Variants {
+		if i >= len(img.Platforms) || !v.Platform.Equals(img.Platforms[i]) {
+			return fmt.Errorf("the variant for %s is not that of the platform in its place", v.Platform)
+		}
+		if err := validateStages(v.Stages); err != nil {
+			return fmt.Errorf("platform %s: %w", v.Platform, err)
+		}
+	}
+	if missing := len(img.Platforms) - len(img.Variants); missing > 0 {
+		return fmt.Errorf("%d platforms have no variant", missing)
+	}
+	return nil
+}
+
+func validateStages(stages []Stage) error {
+	if len(stages) == 0 {
 		return errors.New("no stage")
 	}
 	outputs := map[string]map[string]bool{}
-	for i, s := range img.Stages {
+	for i, s := range stages {
 		if s.Name == "" {
 			return errors.New("stage without a name")
 		}
 		if _, ok := outputs[s.Name]; ok {
 			return fmt.Errorf("two stages are called %s", s.Name)
 		}
-		made, err := s.validate(outputs, i == len(img.Stages)-1)
+		made, err := s.validate(outputs, i == len(stages)-1)
 		if err != nil {
 			return fmt.Errorf("stage %s: %w", s.Name, err)
 		}
@@ -99,9 +127,6 @@ func (img Image) validatePlatforms() error {
 	}
 	return nil
 }
-
-// Final is the stage that becomes the image.
-func (img Image) Final() Stage { return img.Stages[len(img.Stages)-1] }
 
 // validate checks the steps of s against the outputs of each earlier stage,
 // and returns those of s.

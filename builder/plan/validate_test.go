@@ -3,6 +3,7 @@ package plan_test
 import (
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -46,9 +47,23 @@ func validPlan(t *testing.T) *plan.Plan {
 }
 
 func TestValidate(t *testing.T) {
-	if err := validPlan(t).Validate(); err != nil {
+	p := validPlan(t)
+	if err := p.Validate(); err != nil {
 		t.Error(err)
 	}
+	vary(&p.Images[0])
+	p.Contexts = map[string]plan.Context{plan.BuildContext: {Dir: p.Dir}}
+	if err := p.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+// vary has the stages of img once for each platform.
+func vary(img *plan.Image) {
+	for _, p := range img.Platforms {
+		img.Variants = append(img.Variants, plan.Variant{Platform: p, Stages: img.Stages})
+	}
+	img.Stages = nil
 }
 
 func TestValidatePlanErrors(t *testing.T) {
@@ -73,6 +88,17 @@ func TestValidatePlanErrors(t *testing.T) {
 		{"no stage", func(_ *plan.Plan, first, _ *plan.Image) { first.Stages = nil }, "image server: no stage"},
 		{"stage without a name", func(_ *plan.Plan, first, _ *plan.Image) { first.Stages[0].Name = "" }, "image server: stage without a name"},
 		{"one stage twice", func(_ *plan.Plan, first, _ *plan.Image) { first.Stages[1].Name = "build" }, "image server: two stages are called build"},
+		{"context elsewhere", func(p *plan.Plan, _, _ *plan.Image) { p.Contexts = map[string]plan.Context{"c": {Dir: "x"}} }, `build context c: directory "x" is not absolute`},
+		{"stages and variants", func(_ *plan.Plan, first, _ *plan.Image) {
+			first.Variants = []plan.Variant{{Platform: first.Platforms[0], Stages: first.Stages}}
+		}, "image server: it has both stages and variants"},
+		{"variant without stages", func(_ *plan.Plan, first, _ *plan.Image) { vary(first); first.Variants[1].Stages = nil }, "image server: platform linux/arm/v7: no stage"},
+		{"variant that is not valid", func(_ *plan.Plan, first, _ *plan.Image) {
+			vary(first)
+			first.Variants[1].Stages = []plan.Stage{{Name: "x"}}
+		}, "image server: platform linux/arm/v7: stage x: the last stage has no base"},
+		{"platform without a variant", func(_ *plan.Plan, first, _ *plan.Image) { vary(first); first.Variants = first.Variants[:1] }, "image server: 1 platforms have no variant"},
+		{"variants out of order", func(_ *plan.Plan, first, _ *plan.Image) { vary(first); slices.Reverse(first.Variants) }, "image server: the variant for linux/arm/v7 is not that of the platform in its place"},
 		{"last stage without a base", func(_ *plan.Plan, first, _ *plan.Image) { first.Stages[1].Base = "" }, "image server: stage server: the last stage has no base"},
 	}
 	for _, tt := range tests {

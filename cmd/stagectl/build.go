@@ -135,7 +135,7 @@ func next(written []output.Written, p *plan.Plan) string {
 // publish is the -p flags for the ports that the image declares.
 func publish(img plan.Image) string {
 	var b strings.Builder
-	for _, step := range img.Final().Steps {
+	for _, step := range img.Final(img.Platforms[0]).Steps {
 		if step.Config == nil || len(step.Config.Ports) > 4 {
 			continue
 		}
