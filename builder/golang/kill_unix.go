@@ -1,0 +1,32 @@
+//go:build unix
+
+package golang
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// killTree makes the end of cmd's context end the go command's own children as
+// well: first by the signal on which the go command removes its work
+// directory, and after cmd.WaitDelay for good. reap, called when cmd has ended,
+// ends those that are left.
+//
+// The group of their own also keeps them from the signals of a terminal, which
+// are for stagectl to handle.
+func killTree(cmd *exec.Cmd) (reap func()) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	interrupted := false
+	cmd.Cancel = func() error {
+		if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
+			return err // it has ended by itself
+		}
+		interrupted = true
+		return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
+	}
+	return func() {
+		if interrupted {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // if there is anyone
+		}
+	}
+}
