@@ -22,7 +22,7 @@ const (
 // historyComment marks the entries of the history that are ours.
 const historyComment = "stagectl"
 
-// Layer is a layer to put on a base.
+// Layer is a layer to put on a base. Without one, it is only part of the history.
 type Layer struct {
 	Layer v1.Layer
 	// CreatedBy is what the history says of it.
@@ -39,6 +39,11 @@ type Spec struct {
 	// Configure changes the base's configuration, which it may keep. It is
 	// handed a copy.
 	Configure func(*v1.Config)
+	// Author of the image, where it has one.
+	Author string
+	// StartInterval of the health check that Configure sets: v1.HealthConfig has
+	// no field for it.
+	StartInterval time.Duration
 	// Annotations of the manifest; the base's are not inherited.
 	Annotations map[string]string
 }
@@ -66,6 +71,7 @@ func Assemble(base v1.Image, s Spec) (v1.Image, error) {
 	adds := make([]mutate.Addendum, len(s.Layers))
 	for i, l := range s.Layers {
 		adds[i] = mutate.Addendum{Layer: l.Layer, History: s.history(l.CreatedBy)}
+		adds[i].History.EmptyLayer = l.Layer == nil
 	}
 	if img, err = mutate.Append(img, adds...); err != nil {
 		return nil, fmt.Errorf("appending layers: %w", err)
@@ -74,7 +80,10 @@ func Assemble(base v1.Image, s Spec) (v1.Image, error) {
 		img = mutate.Annotations(img, s.Annotations).(v1.Image)
 	}
 	if cf.Config.Healthcheck != health {
-		return img, nil
+		if s.StartInterval == 0 || cf.Config.Healthcheck == nil {
+			return img, nil
+		}
+		return withStartInterval(img, s.StartInterval)
 	}
 	return keepStartInterval(img, base)
 }
@@ -99,6 +108,7 @@ func (s Spec) inherit(base v1.Image) (*v1.ConfigFile, error) {
 		Variant:      s.Platform.Variant,
 		OSVersion:    was.OSVersion,
 		OSFeatures:   was.OSFeatures,
+		Author:       s.Author,
 		Created:      v1.Time{Time: s.Epoch.UTC()},
 		History:      s.align(was.History, len(was.RootFS.DiffIDs)),
 		RootFS:       v1.RootFS{Type: "layers", DiffIDs: append([]v1.Hash{}, was.RootFS.DiffIDs...)},
