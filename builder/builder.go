@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -15,11 +16,13 @@ import (
 	"github.com/stagectl/stagectl/builder/cache"
 	"github.com/stagectl/stagectl/builder/compile"
 	"github.com/stagectl/stagectl/builder/event"
+	"github.com/stagectl/stagectl/builder/golang"
 	"github.com/stagectl/stagectl/builder/image"
 	"github.com/stagectl/stagectl/builder/layer"
 	"github.com/stagectl/stagectl/builder/output"
 	"github.com/stagectl/stagectl/builder/plan"
 	"github.com/stagectl/stagectl/builder/registry"
+	"github.com/stagectl/stagectl/builder/rootfs"
 )
 
 // FormatVersion names the version of everything that decides a digest: how
@@ -65,6 +68,14 @@ type Builder struct {
 	// NoCache makes every layer anew, and caches it. A Compiler that is not nil
 	// has a setting of its own.
 	NoCache bool
+	// Go runs the go command and git for the stages of a Dockerfile, a
+	// *golang.Host with the environment of the process where nil.
+	Go *golang.Host
+	// AllowHostExec lets the RUNs of a Dockerfile run code of the project on the
+	// host: go generate, go run, go test and make.
+	AllowHostExec bool
+	// Offline keeps ADD from downloading.
+	Offline bool
 	// Jobs is how many things are done at once, the number of CPUs where 0.
 	Jobs int
 	// Progress is told of everything that takes time. It has to be safe for
@@ -89,6 +100,7 @@ func (b *Builder) Build(ctx context.Context, p *plan.Plan, outputs ...Output) (*
 	if err != nil {
 		return nil, err
 	}
+	defer s.close()
 	unpin, err := s.Cache.Pin()
 	if err != nil {
 		return nil, err
@@ -138,6 +150,19 @@ type session struct {
 	targets []target
 	// verify has cached layers checked before they are relied on.
 	verify bool
+	golang *golang.Host
+
+	mu sync.Mutex
+	// contexts are the build contexts that are open, by name, and sums those of
+	// what is taken from them.
+	contexts map[string]*rootfs.HostTree
+	sums     map[string]string
+}
+
+func (s *session) close() {
+	for _, t := range s.contexts {
+		_ = t.Close()
+	}
 }
 
 // target is an image for one platform.
@@ -174,7 +199,10 @@ func (b *Builder) start(p *plan.Plan, outputs []Output) (*session, error) {
 		planned.Epoch = time.Unix(0, 0)
 	}
 	// Without an output, the images are all that the caller gets.
-	s := &session{Builder: *b, plan: &planned, verify: len(outputs) == 0}
+	s := &session{
+		Builder: *b, plan: &planned, verify: len(outputs) == 0,
+		contexts: map[string]*rootfs.HostTree{}, sums: map[string]string{},
+	}
 	if err := s.defaults(); err != nil {
 		return nil, err
 	}
@@ -183,7 +211,22 @@ func (b *Builder) start(p *plan.Plan, outputs []Output) (*session, error) {
 			s.targets = append(s.targets, target{img, platform})
 		}
 	}
-	return s, s.checkSources()
+	if err := s.check(); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// check finds what will fail before anything is done.
+func (s *session) check() error {
+	if err := s.checkRuns(); err != nil {
+		return err
+	}
+	if err := s.checkContexts(); err != nil {
+		return err
+	}
+	return s.checkSources()
 }
 
 func (s *session) defaults() error {
@@ -201,6 +244,9 @@ func (s *session) defaults() error {
 	}
 	if s.Compiler == nil {
 		s.Compiler = &compile.Compiler{Outputs: s.Cache.Links(), Records: s.Cache, Forget: s.NoCache, Progress: s.Progress}
+	}
+	if s.golang = s.Go; s.golang == nil {
+		s.golang = &golang.Host{Env: os.Environ(), Offline: s.Offline, Progress: s.Progress}
 	}
 	if s.Bases == nil {
 		s.Bases = &base.Resolver{Registry: &registry.Client{}, Cache: s.Cache, Dir: s.plan.Dir, Progress: s.Progress}

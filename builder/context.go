@@ -49,8 +49,8 @@ func openSource(dir, name string) (*source, error) {
 // checkSources finds what is wrong with the sources of all copies before
 // anything is compiled.
 func (s *session) checkSources() error {
-	for _, img := range s.plan.Images {
-		for _, step := range img.Final(img.Platforms[0]).Steps {
+	for _, t := range s.targets {
+		for _, step := range t.final().Steps {
 			if step.Copy == nil || step.Copy.From != "" {
 				continue
 			}

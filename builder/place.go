@@ -36,20 +36,20 @@ func (st *stacker) tree() (*image.Tree, error) {
 }
 
 // layerEntries reads a layer once; the cache knows it by its digest from then on.
-func (st *stacker) layerEntries(l v1.Layer) ([]image.Entry, error) {
+func (s *session) layerEntries(l v1.Layer) ([]image.Entry, error) {
 	digest, err := l.Digest()
 	if err != nil {
 		return nil, err
 	}
 	var entries []image.Entry
 	key := fmt.Sprintf("v%d %s", FormatVersion, digest)
-	if st.Cache.Record(treeRecords, key, &entries) {
+	if s.Cache.Record(treeRecords, key, &entries) {
 		return entries, nil
 	}
 	if entries, err = image.ReadLayer(l); err != nil {
 		return nil, err
 	}
-	return entries, st.Cache.SetRecord(treeRecords, key, entries)
+	return entries, s.Cache.SetRecord(treeRecords, key, entries)
 }
 
 // place makes the entries of a layer out of files, which are where the copy

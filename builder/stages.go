@@ -98,7 +98,8 @@ func (s *session) resolve(ctx context.Context, bins *binaries) (map[string]*base
 	g.SetLimit(s.Jobs)
 	for _, t := range s.targets {
 		g.Go(func() error {
-			img, err := s.Bases.Image(ctx, t.final().Base, t.platform)
+			name, platform := t.base()
+			img, err := s.Bases.Image(ctx, name, platform)
 			if err != nil {
 				return err
 			}
@@ -157,10 +158,9 @@ func (s *session) layers(ctx context.Context, bases map[string]*base.Image, bins
 			}
 			jobs <- struct{}{}
 			defer func() { <-jobs }()
-			st := &stacker{session: s, target: t, base: bases[t.key()], binaries: bins}
-			made, err := st.stack(ctx)
+			made, err := s.layersOf(ctx, t, bases[t.key()], bins)
 			if err != nil {
-				return fmt.Errorf("image %s for %s: %w", t.image.Name, t.platform, err)
+				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -169,6 +169,22 @@ func (s *session) layers(ctx context.Context, bases map[string]*base.Image, bins
 		})
 	}
 	return layers, g.Wait()
+}
+
+func (s *session) layersOf(ctx context.Context, t target, from *base.Image, bins *binaries) ([]image.Layer, error) {
+	if t.native() {
+		made, err := s.carry(ctx, t, from)
+		if err != nil && len(t.image.Platforms) > 1 {
+			err = fmt.Errorf("%w (for %s)", err, t.platform)
+		}
+		return made, err
+	}
+	st := &stacker{session: s, target: t, base: from, binaries: bins}
+	made, err := st.stack(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("image %s for %s: %w", t.image.Name, t.platform, err)
+	}
+	return made, nil
 }
 
 // assemble puts every target together, and the targets of an image into an
@@ -194,7 +210,6 @@ func (s *session) assemble(bases map[string]*base.Image, layers map[string][]ima
 }
 
 func (s *session) assembleOne(t target, from *base.Image, layers []image.Layer) (image.Platform, error) {
-	final := t.final()
 	annotations, err := annotations(t.image, from)
 	if err != nil {
 		return image.Platform{}, err
@@ -203,21 +218,29 @@ func (s *session) assembleOne(t target, from *base.Image, layers []image.Layer) 
 	if err != nil {
 		return image.Platform{}, err
 	}
-	img, err := image.Assemble(from.Image, image.Spec{
-		Platform: t.platform, Epoch: s.plan.Epoch, Layers: layers, Annotations: annotations,
-		Configure: func(c *v1.Config) {
-			for _, step := range final.Steps {
-				if step.Config != nil {
-					step.Config.Apply(c)
-				}
-			}
-		},
-	})
+	spec := image.Spec{Epoch: s.plan.Epoch, Layers: layers, Annotations: annotations}
+	name, platform := t.base()
+	spec.Platform = platform
+	changes := t.allConfig()
+	for _, c := range changes {
+		if c.Author != "" {
+			spec.Author = c.Author
+		}
+		if c.Healthcheck != nil {
+			spec.StartInterval = c.StartInterval
+		}
+	}
+	spec.Configure = func(to *v1.Config) {
+		for _, c := range changes {
+			c.Apply(to)
+		}
+	}
+	img, err := image.Assemble(from.Image, spec)
 	if err != nil {
 		return image.Platform{}, err
 	}
 	return image.Platform{
-		Platform: t.platform, Image: img, BaseName: final.Base, BaseLayers: len(was.Layers),
+		Platform: t.platform, Image: img, BaseName: name, BaseLayers: len(was.Layers),
 	}, nil
 }
 

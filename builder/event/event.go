@@ -11,6 +11,7 @@ type Phase string
 const (
 	Resolve Phase = "resolve" // finding a base
 	Compile Phase = "compile" // running the go command
+	Run     Phase = "run"     // carrying out a RUN of a Dockerfile
 	Layer   Phase = "layer"   // writing and compressing a layer
 	Pull    Phase = "pull"    // downloading a base's layer
 	Write   Phase = "write"   // writing an archive or a layout
