@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -485,31 +487,45 @@ func elsewhere(reg *faulty.Registry) string {
 	return strings.Replace(reg.Host, "127.0.0.1", "localhost", 1)
 }
 
-// TestSlowCommit has a registry that takes its time. Nothing that it does limits
-// how long anything takes as a whole.
+// TestSlowCommit has a registry that takes its time when it has got a layer.
 func TestSlowCommit(t *testing.T) {
-	reg := faulty.New(t)
-	c, w := impatient()
-	ready := make(chan struct{})
-	reg.Inject(faulty.UploadCommit, 1, faulty.Slow(ready))
-	var mu sync.Mutex
-	longest := time.Duration(0)
-	c.SetTimers(func(d time.Duration, _ func()) func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		if d > longest {
-			longest = d
-			close(ready) // the client waits for the commit, and for nothing else so long
-		}
-		return func() bool { return true }
-	})
-	ref := parse(t, c, reg.Host+"/a")
-	longest = time.Minute
-	if err := upload(t, c, ref.Context(), static.NewLayer(content, types.OCILayer)); err != nil {
-		t.Fatal(err)
-	}
-	if longest < 5*time.Minute || len(w.taken()) > 0 {
-		t.Errorf("a commit may take %s, waits %v", longest, w.all)
+	for _, e := range []faulty.Endpoint{faulty.UploadData, faulty.UploadCommit} {
+		t.Run(string(e), func(t *testing.T) {
+			reg := faulty.New(t)
+			c, w := impatient()
+			waiting, ready := make(chan struct{}), make(chan struct{})
+			reg.Inject(e, 1, func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+				rec := httptest.NewRecorder()
+				next.ServeHTTP(rec, r)
+				close(waiting)
+				<-ready
+				maps.Copy(rw.Header(), rec.Header())
+				rw.WriteHeader(rec.Code)
+			})
+			var mu sync.Mutex
+			var last time.Duration // that the client waits for something
+			c.SetTimers(func(d time.Duration, _ func()) func() bool {
+				mu.Lock()
+				defer mu.Unlock()
+				last = d
+				return func() bool { return true }
+			})
+			go func() {
+				<-waiting
+				mu.Lock()
+				defer mu.Unlock()
+				if last < 5*time.Minute {
+					t.Errorf("the registry may take %s", last)
+				}
+				close(ready)
+			}()
+			if err := upload(t, c, parse(t, c, reg.Host+"/a").Context(), static.NewLayer(content, types.OCILayer)); err != nil {
+				t.Fatal(err)
+			}
+			if len(w.taken()) > 0 {
+				t.Errorf("waits %v", w.all)
+			}
+		})
 	}
 }
 
@@ -519,6 +535,18 @@ type stalls struct {
 	over  bool
 	next  int
 	alive map[int]func()
+	// changed is closed when the next timer starts.
+	changed chan struct{}
+}
+
+// started returns what is closed when another timer starts.
+func (s *stalls) started() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return s.changed
 }
 
 func (s *stalls) after(_ time.Duration, f func()) func() bool {
@@ -532,6 +560,10 @@ func (s *stalls) after(_ time.Duration, f func()) func() bool {
 		s.alive = map[int]func(){}
 	}
 	s.next++
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
 	n := s.next
 	s.alive[n] = f
 	return func() bool {
@@ -586,7 +618,11 @@ func TestStalled(t *testing.T) {
 						<-released
 						return
 					}
-					faulty.Stall(n)(rw, r.WithContext(stalling{r.Context(), clock}), next)
+					reading := clock.started()
+					if n < 0 {
+						reading = nil // there is nothing to read
+					}
+					faulty.Stall(n)(rw, r.WithContext(stalling{r.Context(), clock, reading}), next)
 				})
 				got, err := pushAndPull(t, c, reg.Host)
 				if err != nil || !bytes.Equal(got, content) {
@@ -604,9 +640,14 @@ func TestStalled(t *testing.T) {
 type stalling struct {
 	context.Context //nolint:containedctx // it is one itself
 	clock           *stalls
+	// reading is closed when the client reads the answer, nil where there is none.
+	reading <-chan struct{}
 }
 
 func (s stalling) Done() <-chan struct{} {
+	if s.reading != nil {
+		<-s.reading
+	}
 	s.clock.pass()
 	return s.Context.Done()
 }

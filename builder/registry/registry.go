@@ -163,10 +163,7 @@ func (c *Client) connected(r name.Registry) (*connected, error) {
 		remote.WithAuthFromKeychain(c.keychain()),
 		remote.WithTransport(conn.link),
 		remote.WithJobs(c.Parallel()),
-		// The link does that.
-		remote.WithRetryBackoff(remote.Backoff{Steps: 1}),
-		remote.WithRetryPredicate(func(error) bool { return false }),
-		remote.WithRetryStatusCodes(),
+		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), // the link does that
 	}
 	if c.UserAgent != "" {
 		opts = append(opts, remote.WithUserAgent(c.UserAgent))

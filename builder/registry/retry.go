@@ -185,7 +185,8 @@ type effort struct {
 	mu sync.Mutex
 	// last is why the last request broke, if it did.
 	last *trouble
-	// spent says that one request has been repeated as often as it may be.
+	// spent says that one request has been repeated as often as it may be. No
+	// other one is then: there are no five attempts for each that is left.
 	spent bool
 }
 
@@ -215,7 +216,7 @@ func (e *effort) exhausted() (spent bool) {
 
 func (e *effort) trouble() (t trouble, ok bool) {
 	e.set(func() {
-		if ok = e.last != nil && !e.spent; ok {
+		if ok = e.last != nil; ok {
 			t = *e.last
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -81,7 +82,6 @@ func (i identity) Resolve(authn.Resource) (authn.Authenticator, error) {
 // detours send the client of a registry to another host in every way there is.
 func detours(to string) map[string]func(reg *faulty.Registry) {
 	other := "http://" + to
-	location := faulty.Location(func(s string) string { return other + s })
 	inject := func(e faulty.Endpoint, f faulty.Fault) func(*faulty.Registry) {
 		return func(reg *faulty.Registry) { reg.Inject(e, faulty.Always, f) }
 	}
@@ -93,8 +93,8 @@ func detours(to string) map[string]func(reg *faulty.Registry) {
 		"a blob":                 inject(faulty.BlobGet, faulty.Redirect(307, other)),
 		"a blob's head":          inject(faulty.BlobHead, faulty.Redirect(308, other)),
 		"the start of an upload": inject(faulty.UploadStart, faulty.Redirect(307, other)),
-		"where to upload":        inject(faulty.UploadStart, location),
-		"where to commit":        inject(faulty.UploadData, location),
+		"where to upload":        inject(faulty.UploadStart, location(other)),
+		"where to commit":        inject(faulty.UploadData, location(other)),
 		"upload data":            inject(faulty.UploadData, faulty.Redirect(307, other)),
 		"a commit":               inject(faulty.UploadCommit, faulty.Redirect(308, other)),
 		"a token":                inject(faulty.Token, faulty.Redirect(307, other)),
@@ -263,6 +263,55 @@ func TestPlain(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPlainElsewhere has a registry that the user has declared insecure send its
+// clients to hosts that nobody has.
+func TestPlainElsewhere(t *testing.T) {
+	const host, other = "registry.example.com:80", "other.example.com"
+	tests := map[string]struct {
+		declared []string
+		inject   func(reg *faulty.Registry)
+		refused  bool
+	}{
+		"a token server":             {nil, func(reg *faulty.Registry) { reg.Tokens.Realm = "http://" + other + "/token" }, true},
+		"a declared token server":    {[]string{other}, func(reg *faulty.Registry) { reg.Tokens.Realm = "http://" + other + "/token" }, false},
+		"an upload":                  {nil, func(reg *faulty.Registry) { reg.Inject(faulty.UploadStart, faulty.Always, location("http://"+other)) }, true},
+		"a declared upload":          {[]string{other}, func(reg *faulty.Registry) { reg.Inject(faulty.UploadStart, faulty.Always, location("http://"+other)) }, false},
+		"a blob, which is no secret": {nil, func(reg *faulty.Registry) { reg.Inject(faulty.BlobGet, 1, faulty.Redirect(307, "http://"+other)) }, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, plain := plainAndTLS(t)
+			reg := faulty.NewWithTokens(t, "user", "pl4nted")
+			plain.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Host == other && r.URL.Path != "/token" {
+					reg.Handler.ServeHTTP(w, r) // it wants no token
+					return
+				}
+				reg.ServeHTTP(w, r)
+			})
+			reg.Tokens.Realm = "http://" + host + "/token"
+			tt.inject(reg)
+			c, w := impatient()
+			c.Keychain, c.Insecure = password{"user", "pl4nted"}, slices.Concat(tt.declared, []string{host})
+			c.SetPrivate(func(netip.AddrPort) bool { return true }) // which has all names lead to the server
+			_, err := pushAndPull(t, c, host)
+			if tt.refused != errors.Is(err, registry.ErrPlain) || !tt.refused && err != nil {
+				t.Errorf("got %v", err)
+			}
+			if told := plain.all(); tt.refused && strings.Contains(told, "Host: "+other) {
+				t.Errorf("the other host was told:\n%s", told)
+			}
+			if len(w.all) > 0 {
+				t.Errorf("waits %v", w.all)
+			}
+		})
+	}
+}
+
+func location(to string) faulty.Fault {
+	return faulty.Location(func(s string) string { return to + s })
 }
 
 func bearer(realm string) http.Handler {
