@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -303,4 +304,30 @@ func TestPushFaultsAlone(t *testing.T) {
 		t.Errorf("%d uploads, want one more than there are things to upload", got)
 	}
 	p.check(t, p.want)
+}
+
+// TestPushRequests counts the requests of a push that meets no fault.
+func TestPushRequests(t *testing.T) {
+	p := newFaultyPush(t)
+	p.want.Tags = []string{p.tags[0], p.tags[1]}
+	if err := p.push(t, p.want); err != nil {
+		t.Fatal(err)
+	}
+	got := map[faulty.Endpoint]int{}
+	for _, e := range pushEndpoints {
+		got[e] = p.reg.Asked(e)
+	}
+	want := map[faulty.Endpoint]int{
+		faulty.Ping: 2, faulty.Token: 2, // once more for a token that allows to mount from the base
+		faulty.ManifestHead: 3 + 2, // the index, two manifests, two tags
+		faulty.ManifestPut:  3 + 2,
+		faulty.BlobHead:     1 + 3 + 2, // the base's layer, own layers, configs
+		faulty.Mount:        1,
+		faulty.UploadStart:  3 + 2,
+		faulty.UploadData:   3 + 2,
+		faulty.UploadCommit: 3 + 2,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
 }
