@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/stagectl/stagectl/builder/image"
 )
@@ -424,6 +425,35 @@ func (f failing) RawConfigFile() ([]byte, error) {
 	return f.Image.RawConfigFile()
 }
 
+// What has no layer is a line of the history, and nothing else.
+func TestAssembleHistoryOnly(t *testing.T) {
+	base := dockerBase(t, `{}`, gzipLayer("one"))
+	img, err := image.Assemble(base, image.Spec{
+		Layers: []image.Layer{{CreatedBy: "ENV A=b"}, {Layer: newLayer(t, "two").Layer, CreatedBy: "COPY two /"}, {CreatedBy: "CMD x"}},
+		Author: "somebody",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Image(img, validate.Fast); err != nil {
+		t.Error(err)
+	}
+	cf, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, h := range cf.History[len(cf.History)-3:] {
+		got = append(got, fmt.Sprintf("%s %t", h.CreatedBy, h.EmptyLayer))
+	}
+	if diff := cmp.Diff([]string{"ENV A=b true", "COPY two / false", "CMD x true"}, got); diff != "" {
+		t.Errorf("history (-want +got):\n%s", diff)
+	}
+	if len(cf.RootFS.DiffIDs) != 2 || cf.Author != "somebody" {
+		t.Errorf("%d layers, author %q", len(cf.RootFS.DiffIDs), cf.Author)
+	}
+}
+
 func TestAssembleErrors(t *testing.T) {
 	boom := errors.New("boom")
 	base := dockerBase(t, `{"config": {"Healthcheck": {"Test": ["NONE"]}}}`, gzipLayer("one"))
@@ -436,7 +466,6 @@ func TestAssembleErrors(t *testing.T) {
 		{"manifest", failing{Image: base, manifest: boom}, image.Spec{}, "reading base manifest: boom"},
 		{"config", failing{Image: base, config: boom}, image.Spec{}, "reading base config: boom"},
 		{"raw config", failing{Image: base, raw: boom}, image.Spec{}, "reading base config: boom"},
-		{"no layer", base, image.Spec{Layers: []image.Layer{{}}}, "appending layers: unable to add a nil layer to the image"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
