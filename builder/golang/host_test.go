@@ -85,6 +85,8 @@ func TestRunTellsNothingOfTheHost(t *testing.T) {
 	}{
 		{"module", map[string]string{"go.mod": "module example.com/x\n\ngo 1.21\n", "main.go": hello}, "build -o main", "example.com/x"},
 		{"no module", map[string]string{"main.go": hello}, "build -a -installsuffix cgo -ldflags -s -o main .", "command-line-arguments"},
+		{"files of no module", map[string]string{"main.go": hello}, "build -o main main.go", "command-line-arguments"},
+		{"files of a module", map[string]string{"go.mod": "module example.com/x\n\ngo 1.21\n", "main.go": hello}, "build -o main main.go", "command-line-arguments"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -188,7 +188,9 @@ func (h *Host) goArgs(ctx context.Context, s Stage, c script.Call, env []string)
 	if len(args) > 1 && (strings.HasPrefix(args[1], "-C=") || strings.HasPrefix(args[1], "--C=")) {
 		at = 2
 	}
-	if outside && args[0] == "build" {
+	if args[0] == "build" && ofFiles(args) && atLeast(release, "1.13") {
+		args = withoutBuildID(args)
+	} else if args[0] == "build" && outside {
 		if args, err = h.byFiles(ctx, s, c.Dir, args, env, atLeast(release, "1.13")); err != nil {
 			return nil, nil, err
 		}
@@ -274,6 +276,18 @@ func (h *Host) byFiles(ctx context.Context, s Stage, dir string, args, env []str
 		flags = addLdflag(flags, "-buildid=")
 	}
 	return slices.Concat(args[:1], flags, lines[1:]), nil
+}
+
+// ofFiles tells whether files are compiled that are named one by one. The go
+// command takes the directory that they are in for a part of the build ID.
+func ofFiles(args []string) bool {
+	_, operands := splitArgs(args[1:])
+	return len(operands) > 0 && !slices.ContainsFunc(operands, func(o string) bool { return !strings.HasSuffix(o, ".go") })
+}
+
+func withoutBuildID(args []string) []string {
+	flags, operands := splitArgs(args[1:])
+	return slices.Concat(args[:1], addLdflag(flags, "-buildid="), operands)
 }
 
 // addLdflag appends to the value of -ldflags, of which the last one counts.
