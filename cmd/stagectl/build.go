@@ -18,6 +18,7 @@ import (
 type buildOptions struct {
 	commonFlags
 	planFlags
+	dockerFlags
 	outputFlags
 	noCache bool
 }
@@ -25,8 +26,8 @@ type buildOptions struct {
 func newBuildCommand(a *app) *cobra.Command {
 	o := &buildOptions{}
 	cmd := &cobra.Command{
-		Use:   "build [flags] [PACKAGE...]",
-		Short: "Build images out of Go packages",
+		Use:   "build [flags] [PACKAGE...] | -f DOCKERFILE [flags] [CONTEXT]",
+		Short: "Build images out of Go packages, or by a Dockerfile",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.build(cmd.Context(), o, args)
 		},
@@ -41,6 +42,7 @@ func (o *buildOptions) register(cmd *cobra.Command) {
 	o.registerRegistry(cmd)
 	o.registerPull(cmd)
 	o.planFlags.register(cmd)
+	o.dockerFlags.register(cmd)
 	o.outputFlags.register(cmd)
 	cmd.Flags().BoolVar(&o.noCache, "no-cache", false, "make every layer anew")
 }
@@ -53,9 +55,13 @@ func (a *app) build(ctx context.Context, o *buildOptions, patterns []string) err
 	defer w.close()
 	b := builder.Builder{
 		Compiler: w.compiler, Bases: w.bases, Cache: w.cache,
+		Go: w.golang, AllowHostExec: o.allowHostExec, Offline: o.offline,
 		NoCache: o.noCache, Jobs: o.jobs, Progress: w.progress.Event,
 	}
 	result, err := b.Build(ctx, w.plan, w.outputs...)
+	if re := (*builder.RunError)(nil); o.quiet && errors.As(err, &re) {
+		_, _ = a.Stderr.Write(re.Output) // which otherwise was there already
+	}
 	if err != nil {
 		return err
 	}

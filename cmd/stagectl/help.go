@@ -1,11 +1,13 @@
 package main
 
 // buildHelp fits one screen. A test holds it against the flags.
-const buildHelp = `Build images out of Go packages.
+const buildHelp = `Build images out of Go packages, or by a Dockerfile.
 
 Usage:  stagectl build [flags] [PACKAGE...]     packages as for go build, default "."
+        stagectl build -f DOCKERFILE [flags] [CONTEXT]
 
   stagectl build ./server                             image.tar on the built-in static base
+  stagectl build -f Dockerfile -t app --load .        no daemon builds; plan -f shows what can be
   stagectl build --base alpine -p 8080 --load ./server
   stagectl build -t registry.example.com/team/{name}:v1 --push ./cmd/...
 
@@ -19,6 +21,9 @@ Image
       --single              all packages into one image; the first is the entrypoint
       --annotation K=V      of the manifest, or index:K=V
       --compression ALG     gzip (default), zstd or none, with :LEVEL
+By a Dockerfile, with --platform, --annotation, --label, --compression and all from Output on
+  -f, --file DOCKERFILE     - is standard input    --target STAGE     --build-arg K[=V]
+      --build-context N=DIR docker-image://REF or oci-layout://DIR    --allow-host-exec
 Configuration, as in docker run
   -p, --port P[/PROTO]   -e, --env K=V   --label K=V   --volume PATH     repeatable
   -w, --workdir DIR      -u, --user USER[:GROUP]       --stop-signal SIGNAL
@@ -43,9 +48,11 @@ Standard output has one line an output: repository@digest for a push, name:tag f
 path of a file. Credentials are docker's. SOURCE_DATE_EPOCH sets the time of everything.
 `
 
-const planHelp = `Show as JSON what build would do. Nothing is compiled and nothing is written.
+const planHelp = `Show what build would do. Nothing is compiled and nothing is written.
 
-Usage:  stagectl plan [build's flags] [PACKAGE...]
+Usage:  stagectl plan [build's flags] [PACKAGE...]             the plan as JSON
+        stagectl plan -f DOCKERFILE [build's flags] [CONTEXT]  which commands are native,
+                                    emulated or need a container; --json shows the plan
 
 The flags are those of build: stagectl build --help
 `

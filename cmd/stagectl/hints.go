@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -40,7 +41,7 @@ func message(err error) string {
 
 // hint returns the remedy for err, or nothing.
 func hint(err error) string {
-	for _, h := range []func(error) string{flagHint, compileHint, imageHint, registryHint, fileHint} {
+	for _, h := range []func(error) string{flagHint, dockerHint, compileHint, imageHint, registryHint, fileHint} {
 		if text := h(err); text != "" {
 			return text
 		}
@@ -58,6 +59,27 @@ func flagHint(err error) string {
 		return "write {name} in it, as -t registry.example.com/team/{name}:v1; --single puts all binaries into one image"
 	}
 	return ""
+}
+
+func dockerHint(err error) string {
+	if se := (*builder.SourceError)(nil); errors.As(err, &se) {
+		if se.Ignored {
+			return "take it out of the ignore file, or add a line !" + strings.TrimPrefix(se.Source, "/")
+		}
+		return "check the path, which starts at the directory of the build context: the last argument of build"
+	}
+	ce := (*builder.ContainerError)(nil)
+	if !errors.As(err, &ce) {
+		return ""
+	}
+	var hints []string
+	for _, f := range ce.Findings {
+		if f.Hint != "" && !slices.Contains(hints, f.Hint) {
+			hints = append(hints, f.Hint)
+		}
+	}
+	const see = "`stagectl plan -f` shows which lines are native"
+	return strings.Join(append(hints, see), "; ")
 }
 
 func compileHint(err error) string {

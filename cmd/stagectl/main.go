@@ -19,7 +19,7 @@ func run() int {
 	ctx, stop := interruptible(context.Background())
 	defer stop()
 	a := &app{
-		Stdout: os.Stdout, Stderr: os.Stderr,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Getenv: os.Getenv, Environ: os.Environ(), Getwd: os.Getwd, Now: time.Now,
 	}
 	return a.main(ctx, os.Args[1:])

@@ -138,6 +138,17 @@ func (f *outputFlags) toStdout() bool {
 	return slices.ContainsFunc(f.parsed, func(s outputSpec) bool { return s.dest == stdoutName })
 }
 
+// paths are those that the build writes to.
+func (f *outputFlags) paths() []string {
+	paths := []string{f.iidFile, f.metadata}
+	for _, s := range f.parsed {
+		if s.dest != stdoutName {
+			paths = append(paths, s.dest)
+		}
+	}
+	return slices.DeleteFunc(paths, func(p string) bool { return p == "" })
+}
+
 // outputs makes what the flags ask for: files first, then registries, then
 // engines, so that a failing network leaves the files.
 func (f *outputFlags) outputs(a *app, w *workshop) ([]builder.Output, error) {

@@ -7,29 +7,37 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/stagectl/stagectl/builder"
+	"github.com/stagectl/stagectl/builder/script"
 )
 
 func newPlanCommand(a *app) *cobra.Command {
 	o := &buildOptions{}
+	asJSON := false
 	cmd := &cobra.Command{
-		Use:   "plan [build's flags] [PACKAGE...]",
-		Short: "Show as JSON what build would do",
+		Use:   "plan [build's flags] [PACKAGE...] | -f DOCKERFILE [build's flags] [CONTEXT]",
+		Short: "Show what build would do",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.plan(cmd.Context(), o, args)
+			return a.plan(cmd.Context(), o, args, asJSON)
 		},
 	}
 	o.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "show the plan of a Dockerfile as JSON, too")
 	cmd.SetHelpFunc(func(*cobra.Command, []string) { _, _ = io.WriteString(a.Stdout, planHelp) })
 	return cmd
 }
 
-func (a *app) plan(ctx context.Context, o *buildOptions, patterns []string) error {
+func (a *app) plan(ctx context.Context, o *buildOptions, patterns []string, asJSON bool) error {
 	w, err := a.prepare(ctx, o, patterns)
 	if err != nil {
 		return err
 	}
 	defer w.close()
 	w.progress.Close()
+	if o.given() && !asJSON {
+		return a.printFindings(builder.Check(w.plan, o.allowHostExec))
+	}
 	raw, err := json.MarshalIndent(w.plan, "", "  ")
 	if err != nil {
 		return err
@@ -37,3 +45,30 @@ func (a *app) plan(ctx context.Context, o *buildOptions, patterns []string) erro
 	_, err = fmt.Fprintf(a.Stdout, "%s\n", raw)
 	return err
 }
+
+// printFindings has a line for each command of a Dockerfile: where it is, how it
+// is carried out, and what it is. Why it cannot be is below it.
+func (a *app) printFindings(all []builder.Finding) error {
+	t := table{align: "lll"}
+	count := map[script.Class]int{}
+	for _, f := range all {
+		count[f.Class]++
+		t.add(f.Where(), string(f.Class), cutEnd(oneLine(f.Command), commandWidth, "..."))
+		if f.Reason == "" {
+			continue
+		}
+		t.add("", "", "  "+f.Reason)
+		if f.Hint != "" {
+			t.add("", "", "  hint: "+f.Hint)
+		}
+	}
+	if err := t.write(a.Stdout, ""); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(a.Stdout, "%d native, %d emulated, %d need a container\n",
+		count[script.Native], count[script.Emulated], count[script.Container])
+	return err
+}
+
+// commandWidth is how much of a command a line shows.
+const commandWidth = 80

@@ -21,6 +21,7 @@ import (
 // app is what commands get from the process. Nothing else in the program
 // reads the environment, the clock or the working directory.
 type app struct {
+	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
 	Environ        []string

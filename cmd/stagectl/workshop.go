@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/stagectl/stagectl/builder"
 	"github.com/stagectl/stagectl/builder/base"
 	"github.com/stagectl/stagectl/builder/cache"
 	"github.com/stagectl/stagectl/builder/compile"
+	"github.com/stagectl/stagectl/builder/golang"
 	"github.com/stagectl/stagectl/builder/plan"
 	"github.com/stagectl/stagectl/builder/registry"
 )
@@ -18,6 +21,7 @@ type workshop struct {
 	client   *registry.Client
 	compiler *compile.Compiler
 	bases    *base.Resolver
+	golang   *golang.Host
 	progress progress
 	outputs  []builder.Output
 	plan     *plan.Plan
@@ -30,7 +34,10 @@ type workshop struct {
 // prepare does what plan and build have in common: it reads the flags and
 // makes the plan. Where that fails, everything is closed.
 func (a *app) prepare(ctx context.Context, o *buildOptions, patterns []string) (_ *workshop, err error) {
-	if err := o.check(); err != nil {
+	if err := o.dockerFlags.check(); err != nil {
+		return nil, err
+	}
+	if err := o.planFlags.check(); err != nil {
 		return nil, err
 	}
 	dir, err := a.Getwd()
@@ -64,7 +71,17 @@ func (a *app) prepare(ctx context.Context, o *buildOptions, patterns []string) (
 		return nil, err
 	}
 	front := &frontEnd{flags: &o.planFlags, dir: dir, getenv: a.Getenv, compiler: w.compiler, bases: w.bases}
-	if w.plan, err = front.plan(ctx, patterns); err != nil {
+	w.golang = &golang.Host{Env: w.compiler.Env, Offline: o.offline, Progress: w.progress.Event}
+	if o.given() {
+		docker := &dockerFront{
+			frontEnd: *front, docker: &o.dockerFlags, stdin: a.Stdin, golang: w.golang,
+			progress: w.progress.Event, outputs: o.paths(), resolved: map[string]*v1.ConfigFile{},
+		}
+		w.plan, err = docker.plan(ctx, patterns)
+	} else {
+		w.plan, err = front.plan(ctx, patterns)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return w, o.checkPlan(w.plan)
