@@ -64,7 +64,7 @@ func checkStage(stage plan.Stage, o script.Options) []Finding {
 		var found []script.Finding
 		switch {
 		case step.Run != nil:
-			found = script.Check(step.Run, o)
+			found = append(checkMounts(step.Run.Mounts), script.Check(step.Run, o)...)
 		case step.Files != nil:
 			found = checkFiles(step.Files)
 		}
@@ -75,17 +75,41 @@ func checkStage(stage plan.Stage, o script.Options) []Finding {
 	return all
 }
 
+// checkMounts finds what nobody can give to a RUN that has to have it.
+func checkMounts(mounts []plan.Mount) []script.Finding {
+	var found []script.Finding
+	for _, m := range mounts {
+		if m.Required && (m.Type == plan.MountSecret || m.Type == plan.MountSSH) {
+			found = append(found, script.Finding{
+				Command: "--mount=type=" + m.Type + ",id=" + m.ID + ",required", Class: script.Container,
+				Reason: "nobody can give it a " + m.Type, Hint: "without required, it runs where there is none",
+			})
+		}
+	}
+	return found
+}
+
 // checkFiles finds repositories, whose submodules and filters are git's to run.
 func checkFiles(f *plan.Files) []script.Finding {
 	var found []script.Finding
 	for _, src := range f.Sources {
-		if f.Add && isURL(src) && strings.HasSuffix(strings.SplitN(src, "#", 2)[0], ".git") || f.Add && strings.HasPrefix(src, "git@") || f.Add && strings.HasPrefix(src, "git://") || f.Add && strings.HasPrefix(src, "ssh://") {
+		if f.Add && isRepository(src) {
 			found = append(found, script.Finding{
 				Command: "ADD " + src, Class: script.Container, Reason: "a clone of a repository", Hint: "RUN git clone does it, in a stage before",
 			})
 		}
 	}
 	return found
+}
+
+func isRepository(src string) bool {
+	for _, prefix := range []string{"git@", "git://", "ssh://"} {
+		if strings.HasPrefix(src, prefix) {
+			return true
+		}
+	}
+	address, _, _ := strings.Cut(src, "#")
+	return isURL(src) && strings.HasSuffix(address, ".git")
 }
 
 func isURL(src string) bool {
