@@ -155,16 +155,6 @@ func (f *FS) HostDir(p string) (string, error) {
 	return filepath.Join(f.dir, rel(at.path)), nil
 }
 
-// StagePath is the inverse of HostPath: where in the stage a path of the host
-// is. It is false for what is not in the stage.
-func (f *FS) StagePath(host string) (string, bool) {
-	below, err := filepath.Rel(f.dir, host)
-	if err != nil || !filepath.IsLocal(below) {
-		return "", false
-	}
-	return path.Join("/", filepath.ToSlash(below)), true
-}
-
 // Own gives the files at and below p that a program made to their owner.
 func (f *FS) Own(p string, o Owner) error {
 	f.mu.Lock()
