@@ -241,7 +241,9 @@ func TestSecretsInErrors(t *testing.T) {
 			}, pull, "connection refused",
 		},
 		"a wrong password": {
-			func(reg *faulty.Registry) { reg.Tokens.Password = "another" }, pull, "hint: log in with `docker login`",
+			func(reg *faulty.Registry) {
+				reg.Tokens.Change(func(t *faulty.Tokens) { t.Password = "another" })
+			}, pull, "hint: log in with `docker login`",
 		},
 		"a token that is none": {
 			func(reg *faulty.Registry) {
@@ -252,13 +254,13 @@ func TestSecretsInErrors(t *testing.T) {
 		},
 		"a token server that is down": {
 			func(reg *faulty.Registry) {
-				reg.Tokens.Realm = "http://user:" + plantedURL + "@localhost:1/token?k=" + plantedURL
+				reg.Tokens.Change(func(t *faulty.Tokens) { t.Realm = "http://user:" + plantedURL + "@localhost:1/token?k=" + plantedURL })
 			},
 			pull, "connection refused",
 		},
 		"a token server that is none": {
 			func(reg *faulty.Registry) {
-				reg.Tokens.Realm = "ftp://user:" + plantedURL + "@localhost/token?k=" + plantedURL
+				reg.Tokens.Change(func(t *faulty.Tokens) { t.Realm = "ftp://user:" + plantedURL + "@localhost/token?k=" + plantedURL })
 			},
 			pull, "invalid realm",
 		},

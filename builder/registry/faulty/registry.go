@@ -87,6 +87,20 @@ type Tokens struct {
 	valid  map[string]bool
 }
 
+// Change has f change the fields while the registry is at work.
+func (t *Tokens) Change(f func(*Tokens)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f(t)
+}
+
+// accepts tells whether a token may be handed out for these.
+func (t *Tokens) accepts(user, password, refresh string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return user == t.User && password == t.Password || refresh != "" && refresh == t.Refresh
+}
+
 // Expire makes the tokens that there are invalid.
 func (t *Tokens) Expire() {
 	t.mu.Lock()
@@ -125,7 +139,7 @@ func (t *Tokens) issue() string {
 func (t *Tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	user, password, _ := r.BasicAuth()
 	refresh := r.PostFormValue("refresh_token")
-	if (user != t.User || password != t.Password) && (refresh == "" || refresh != t.Refresh) {
+	if !t.accepts(user, password, refresh) {
 		Status(http.StatusUnauthorized)(w, r, nil)
 		return
 	}
@@ -133,7 +147,9 @@ func (t *Tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (t *Tokens) wrap(host string, next http.Handler) http.Handler {
+	t.mu.Lock()
 	realm := t.Realm
+	t.mu.Unlock()
 	if realm == "" {
 		realm = "http://" + host + tokenPath
 	}
