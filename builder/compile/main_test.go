@@ -86,7 +86,7 @@ var fakes = map[string]func(arg string, args []string) int{
 		name, from, _ := strings.Cut(arg, ":")
 		raw, err := os.ReadFile(from)
 		check(err)
-		check(os.WriteFile(filepath.Join(outputDir(args), name), raw, 0o700))
+		put(raw, args, name)
 		return 0
 	},
 	// onebyone links one binary, waits to be told over the network to go on, and
@@ -97,9 +97,7 @@ var fakes = map[string]func(arg string, args []string) int{
 		raw, err := os.ReadFile(names[2])
 		check(err)
 		for i, name := range names[:2] {
-			temp := filepath.Join(os.Getenv("GOTMPDIR"), name)
-			check(os.WriteFile(temp, append(raw, byte(i)), 0o700))
-			check(os.Rename(temp, filepath.Join(outputDir(args), name)))
+			put(append(raw, byte(i)), args, name)
 			if i == 0 {
 				conn, err := net.Dial("tcp", addr)
 				check(err)
@@ -192,6 +190,13 @@ func self() string {
 }
 
 func outputDir(args []string) string { return args[slices.Index(args, "-o")+1] }
+
+// put leaves an output as the go command does: whole, or not at all.
+func put(content []byte, args []string, name string) {
+	temp := filepath.Join(os.Getenv("GOTMPDIR"), name)
+	check(os.WriteFile(temp, content, 0o700))
+	check(os.Rename(temp, filepath.Join(outputDir(args), name)))
+}
 
 func realGo(args []string) int {
 	cmd := exec.Command("go", args...)
