@@ -20,7 +20,12 @@ type Writer struct {
 	f *os.File
 	h hash.Hash
 	n int64
+	// begun is how much the system has been told to write to the disk.
+	begun int64
 }
+
+// writebackStep is how many bytes are worth telling the system about.
+const writebackStep = 256 << 10
 
 // Create starts a new blob. Either Commit or Discard has to follow.
 func (c *Cache) Create() (*Writer, error) {
@@ -36,6 +41,10 @@ func (w *Writer) Write(p []byte) (int, error) {
 	n, err := w.f.Write(p)
 	w.h.Write(p[:n])
 	w.n += int64(n)
+	if w.n-w.begun >= writebackStep {
+		startWriteback(w.f)
+		w.begun = w.n
+	}
 	return n, err
 }
 

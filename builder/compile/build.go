@@ -83,7 +83,7 @@ func (w *worker) buildKept(ctx context.Context, j *job, kept *links, dir string,
 }
 
 // lookInterval is how often it is looked whether another binary is linked.
-const lookInterval = 20 * time.Millisecond
+const lookInterval = 5 * time.Millisecond
 
 // follow runs the go command and gives out each binary that appears: the go
 // command links in its work directory, and renames what is done.

@@ -50,6 +50,9 @@ func (b blob) copyFile(ctx context.Context, r io.Reader, w io.Writer, out *bufio
 			return false, fmt.Errorf("reading %s: %w", b.digest, io.ErrUnexpectedEOF)
 		}
 		task.Add(int64(n))
+		// What goes to the disk while the next one is copied need not be waited
+		// for in the end.
+		_ = unix.SyncFileRange(int(to.f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
 	}
 	_, err := out.Write(make([]byte, -b.size&(tarBlock-1)))
 	return true, err
