@@ -214,7 +214,7 @@ func layerContents(t *testing.T, l v1.Layer) map[string]string {
 	}
 	defer rc.Close()
 	contents := map[string]string{}
-	entries := image.NewEntryReader(rc)
+	entries := image.NewEntryReader(rc, nil)
 	for {
 		e, err := entries.Next()
 		if errors.Is(err, io.EOF) {

@@ -15,6 +15,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/stagectl/stagectl/builder/image"
+	"github.com/stagectl/stagectl/builder/limit"
+	"github.com/stagectl/stagectl/builder/plan"
 	"github.com/stagectl/stagectl/builder/rootfs"
 )
 
@@ -23,8 +25,12 @@ import (
 // unpacked, to a file, when one of its files is.
 type imageTree struct {
 	*session
+	// of says whose files they are.
+	of     string
 	layers []v1.Layer
-	temp   string
+	// own says that this program made the layers.
+	own  bool
+	temp string
 
 	once   sync.Once
 	merged *image.Tree
@@ -32,24 +38,32 @@ type imageTree struct {
 
 	mu     sync.Mutex
 	spools map[int]*spool
+	// most is what the layers may unpack to, together: what they do is kept on disk.
+	most *limit.Budget
 }
 
 var _ rootfs.Tree = (*imageTree)(nil)
 
-func (s *session) imageTree(layers []v1.Layer, temp string) *imageTree {
-	return &imageTree{session: s, layers: layers, temp: temp, spools: map[int]*spool{}}
+func (s *session) imageTree(of string, layers []v1.Layer, temp string) *imageTree {
+	return &imageTree{session: s, of: of, layers: layers, temp: temp, spools: map[int]*spool{}}
 }
 
 func (t *imageTree) tree() (*image.Tree, error) {
 	t.once.Do(func() {
 		var all [][]image.Entry
+		all, t.err = image.ReadLayers(t.layers, func(l v1.Layer) ([]image.Entry, error) { return t.layerEntries(l, t.own) })
+		var size int64
 		for _, l := range t.layers {
-			entries, err := t.layerEntries(l)
-			if err != nil {
-				t.err = fmt.Errorf("reading the base's files: %w", err)
-				return
+			if n, err := l.Size(); err == nil {
+				size += min(n, limit.Layer)
 			}
-			all = append(all, entries)
+		}
+		if !t.own {
+			t.most = limit.Unpack(size)
+		}
+		if t.err != nil {
+			t.err = fmt.Errorf("reading the files of %s: %w", t.of, t.err)
+			return
 		}
 		t.merged = image.Merge(all)
 	})
@@ -116,8 +130,8 @@ func (t *imageTree) Open(p string) (io.ReadCloser, error) {
 	defer t.mu.Unlock()
 	s, ok := t.spools[layer]
 	if !ok {
-		if s, err = spoolLayer(t.layers[layer], t.temp); err != nil {
-			return nil, fmt.Errorf("reading the base's files: %w", err)
+		if s, err = spoolLayer(t.layers[layer], t.temp, t.most); err != nil {
+			return nil, fmt.Errorf("reading the files of %s: reading layer %d: %w", t.of, layer+1, err)
 		}
 		t.spools[layer] = s
 	}
@@ -160,7 +174,7 @@ func (c *counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func spoolLayer(l v1.Layer, temp string) (_ *spool, err error) {
+func spoolLayer(l v1.Layer, temp string, most *limit.Budget) (_ *spool, err error) {
 	rc, err := l.Uncompressed()
 	if err != nil {
 		return nil, err
@@ -173,14 +187,14 @@ func spoolLayer(l v1.Layer, temp string) (_ *spool, err error) {
 	s, w := &spool{file: f}, &counted{w: f}
 	// The tar's reader takes no more than it needs, so that what was written so
 	// far ends where an entry's content starts.
-	entries := image.NewEntryReader(io.TeeReader(rc, w))
+	entries := image.NewEntryReader(io.TeeReader(rc, w), most)
 	for {
 		e, err := entries.Next()
 		if errors.Is(err, io.EOF) {
 			return s, nil
 		}
 		if err != nil {
-			return nil, errors.Join(err, f.Close())
+			return nil, errors.Join(err, s.file.Close())
 		}
 		s.at = append(s.at, part{w.n, e.Size})
 	}
@@ -201,14 +215,15 @@ const whiteout = ".wh."
 
 // over puts a layer on a tree, of which nil is empty.
 func (s *session) over(below rootfs.Tree, l v1.Layer, temp string) (*deltaTree, error) {
-	entries, err := s.layerEntries(l)
+	entries, err := s.layerEntries(l, true)
 	if err != nil {
 		return nil, fmt.Errorf("reading a layer of an earlier build: %w", err)
 	}
 	if below == nil {
-		below = s.imageTree(nil, temp)
+		below = s.imageTree(plan.Scratch, nil, temp)
 	}
-	delta := s.imageTree([]v1.Layer{l}, temp)
+	delta := s.imageTree("a stage", []v1.Layer{l}, temp)
+	delta.own = true
 	return &deltaTree{below: below, delta: delta, tree: image.LayerTree(entries, 0)}, nil
 }
 

@@ -140,12 +140,12 @@ func removeAll(dir string) error {
 }
 
 // imageTree is a tree that is closed with c.
-func (c *carrier) imageTree(img v1.Image) (*imageTree, error) {
+func (c *carrier) imageTree(name string, img v1.Image) (*imageTree, error) {
 	layers, err := img.Layers()
 	if err != nil {
-		return nil, fmt.Errorf("listing the base's layers: %w", err)
+		return nil, fmt.Errorf("listing the layers of %s: %w", name, err)
 	}
-	t := c.session.imageTree(layers, c.temp)
+	t := c.session.imageTree(name, layers, c.temp)
 	c.trees = append(c.trees, t)
 	return t, nil
 }
@@ -223,7 +223,7 @@ func (c *carrier) below(ctx context.Context, b *built) (func() (rootfs.Tree, err
 		return nil, err
 	}
 	b.key = "image " + digest.String()
-	return func() (rootfs.Tree, error) { return c.imageTree(img) }, nil
+	return func() (rootfs.Tree, error) { return c.imageTree(b.Base, img) }, nil
 }
 
 // releaseOf is the release of Go that a stage's image has, as its RUNs see it.
@@ -242,7 +242,7 @@ func (c *carrier) staticTree(ctx context.Context) (rootfs.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.imageTree(img)
+	return c.imageTree(plan.Static, img)
 }
 
 // source is what a Files step or a mount takes from.
@@ -254,11 +254,11 @@ func (c *carrier) source(ctx context.Context, from string, kind plan.FromKind) (
 		return c.built[from].tree()
 	}
 	if from == plan.Scratch {
-		return c.session.imageTree(nil, c.temp), nil
+		return c.session.imageTree(plan.Scratch, nil, c.temp), nil
 	}
 	img, err := c.Bases.Image(ctx, from, c.target.platform)
 	if err != nil {
 		return nil, err
 	}
-	return c.imageTree(img)
+	return c.imageTree(from, img)
 }

@@ -18,25 +18,23 @@ import (
 // on top of it. It is the only thing that makes the build read base layers.
 func (st *stacker) tree() (*image.Tree, error) {
 	if !st.loaded {
+		name, _ := st.target.base()
 		layers, err := st.base.Layers()
 		if err != nil {
-			return nil, fmt.Errorf("listing the base's layers: %w", err)
+			return nil, fmt.Errorf("listing the layers of %s: %w", name, err)
 		}
-		var below [][]image.Entry
-		for _, l := range layers {
-			entries, err := st.layerEntries(l)
-			if err != nil {
-				return nil, fmt.Errorf("reading the base's files: %w", err)
-			}
-			below = append(below, entries)
+		below, err := image.ReadLayers(layers, func(l v1.Layer) ([]image.Entry, error) { return st.layerEntries(l, false) })
+		if err != nil {
+			return nil, fmt.Errorf("reading the files of %s: %w", name, err)
 		}
 		st.entries, st.loaded = append(below, st.entries...), true
 	}
 	return image.Merge(st.entries), nil
 }
 
-// layerEntries reads a layer once; the cache knows it by its digest from then on.
-func (s *session) layerEntries(l v1.Layer) ([]image.Entry, error) {
+// layerEntries reads a layer once; the cache knows it by its digest from then
+// on. Own is a layer that this program made.
+func (s *session) layerEntries(l v1.Layer, own bool) ([]image.Entry, error) {
 	digest, err := l.Digest()
 	if err != nil {
 		return nil, err
@@ -46,7 +44,11 @@ func (s *session) layerEntries(l v1.Layer) ([]image.Entry, error) {
 	if s.Cache.Record(treeRecords, key, &entries) {
 		return entries, nil
 	}
-	if entries, err = image.ReadLayer(l); err != nil {
+	read := image.ReadLayer
+	if own {
+		read = image.ReadOwnLayer
+	}
+	if entries, err = read(l); err != nil {
 		return nil, err
 	}
 	return entries, s.Cache.SetRecord(treeRecords, key, entries)

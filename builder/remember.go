@@ -170,7 +170,7 @@ func (c *carrier) known(b *built, below func() (rootfs.Tree, error), chain bool)
 			}
 		}
 		if tree == nil && err == nil {
-			tree = c.session.imageTree(nil, c.temp)
+			tree = c.session.imageTree(plan.Scratch, nil, c.temp)
 		}
 		return tree, err
 	})

@@ -149,7 +149,7 @@ func (w *worker) fallBack(ctx context.Context, stage string, src rootfs.Tree, sp
 	if err != nil {
 		return fmt.Errorf("%w in stage %s, and image %s, which may have it, cannot be had: %w", missing, stage, from.golang, err)
 	}
-	tree, err := w.imageTree(img)
+	tree, err := w.imageTree(from.golang, img)
 	if err != nil {
 		return err
 	}

@@ -7,17 +7,13 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/stagectl/stagectl/builder/image"
+	"github.com/stagectl/stagectl/builder/limit"
 )
 
-const (
-	// maxJSON is the size in bytes of the largest manifest, index or config
-	// that is read. They are kept in memory, and registries refuse larger
-	// manifests (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests).
-	// image.Open has the same limit.
-	maxJSON = 4 << 20
-	// unknownSize is that of a descriptor that was made of a digest alone.
-	unknownSize = -1
-)
+// unknownSize is that of a descriptor that was made of a digest alone.
+const unknownSize = -1
 
 // manifestOrIndex has what tells the two apart, and what is read of either.
 type manifestOrIndex struct {
@@ -34,6 +30,9 @@ type manifestOrIndex struct {
 func parseManifest(raw []byte) (*manifestOrIndex, error) {
 	var m manifestOrIndex
 	if err := json.Unmarshal(raw, &m); err != nil {
+		return nil, fmt.Errorf("reading manifest: %w", err)
+	}
+	if err := image.CheckKeys(raw); err != nil {
 		return nil, fmt.Errorf("reading manifest: %w", err)
 	}
 	isImage, isIndex := m.Config != nil || m.Layers != nil, m.Manifests != nil
@@ -70,6 +69,12 @@ func orUnknown(t types.MediaType) types.MediaType {
 
 // check looks at everything that m describes.
 func (m *manifestOrIndex) check() error {
+	switch {
+	case len(m.Manifests) > limit.Manifests:
+		return fmt.Errorf("the index lists %d manifests, the limit is %d", len(m.Manifests), limit.Manifests)
+	case len(m.Layers) > limit.Layers:
+		return fmt.Errorf("the manifest lists %d layers, the limit is %d", len(m.Layers), limit.Layers)
+	}
 	for _, d := range m.Manifests {
 		if err := checkManifest(d); err != nil {
 			return err
@@ -83,6 +88,9 @@ func (m *manifestOrIndex) check() error {
 	for _, d := range m.Layers {
 		if err := checkContent("layer", d); err != nil {
 			return err
+		}
+		if d.Size > limit.Layer {
+			return fmt.Errorf("layer %s has %d bytes, the limit is %d", d.Digest, d.Size, int64(limit.Layer))
 		}
 	}
 	return nil
@@ -101,21 +109,21 @@ func checkJSON(what string, d v1.Descriptor) error {
 	if err := checkContent(what, d); err != nil {
 		return err
 	}
-	if d.Size > maxJSON {
-		return fmt.Errorf("%s %s has %d bytes, the limit is %d", what, d.Digest, d.Size, maxJSON)
+	if d.Size > limit.JSON {
+		return fmt.Errorf("%s %s has %d bytes, the limit is %d", what, d.Digest, d.Size, limit.JSON)
 	}
 	return nil
 }
 
-// checkContent looks at the description of any content. The cache names what
-// it has by SHA-256.
+// checkContent looks at the description of any content.
 func checkContent(what string, d v1.Descriptor) error {
-	switch {
-	case d.Digest == v1.Hash{}:
+	if d.Digest == (v1.Hash{}) {
 		return fmt.Errorf("the manifest names a %s without a digest", what)
-	case d.Digest.Algorithm != "sha256":
-		return fmt.Errorf("%s %s: only sha256 digests are supported", what, d.Digest)
-	case d.Size < 0:
+	}
+	if err := image.CheckDigest(d.Digest); err != nil {
+		return fmt.Errorf("%s %w", what, err)
+	}
+	if d.Size < 0 {
 		return fmt.Errorf("%s %s has a size of %d", what, d.Digest, d.Size)
 	}
 	return nil

@@ -63,7 +63,7 @@ func textOf(t *testing.T, l v1.Layer) string {
 		t.Fatal(err)
 	}
 	defer rc.Close()
-	er := image.NewEntryReader(rc)
+	er := image.NewEntryReader(rc, nil)
 	if _, err := er.Next(); err != nil {
 		t.Fatal(err)
 	}

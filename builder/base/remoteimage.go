@@ -3,6 +3,7 @@ package base
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,6 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/stagectl/stagectl/builder/image"
 )
 
 // remoteImage is an image whose manifest and config are in memory, and whose
@@ -128,6 +131,25 @@ func (l *remoteLayer) Compressed() (io.ReadCloser, error) {
 	return b.Open(), nil
 }
 
+// unpacked is a layer that is decompressed within limits, which the one of
+// package partial is not: a frame of zstd may make that allocate half a gigabyte.
+type unpacked struct{ v1.Layer }
+
+func (l unpacked) Uncompressed() (io.ReadCloser, error) {
+	rc, err := l.Compressed()
+	if err != nil {
+		return nil, err
+	}
+	plain, err := image.Decompress(rc)
+	if err != nil {
+		return nil, errors.Join(err, rc.Close())
+	}
+	return plain, nil
+}
+
+// Descriptor keeps what else the manifest says of the layer.
+func (l unpacked) Descriptor() (*v1.Descriptor, error) { return partial.Descriptor(l.Layer) }
+
 // mountable wraps the layers of an image in remote.MountableLayer.
 type mountable struct {
 	v1.Image
@@ -138,7 +160,7 @@ func (m mountable) wrap(l v1.Layer, err error) (v1.Layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &remote.MountableLayer{Layer: l, Reference: m.found}, nil
+	return &remote.MountableLayer{Layer: unpacked{l}, Reference: m.found}, nil
 }
 
 // LayerByDigest implements v1.Image.
@@ -155,7 +177,7 @@ func (m mountable) LayerByDiffID(h v1.Hash) (v1.Layer, error) {
 func (m mountable) Layers() ([]v1.Layer, error) {
 	layers, err := m.Image.Layers()
 	for i := range layers {
-		layers[i] = &remote.MountableLayer{Layer: layers[i], Reference: m.found}
+		layers[i] = &remote.MountableLayer{Layer: unpacked{layers[i]}, Reference: m.found}
 	}
 	return layers, err
 }

@@ -12,15 +12,8 @@ import (
 	"unicode"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-)
 
-const (
-	// maxName is the length in bytes of the longest path or link in a layer.
-	// No longer one can be unpacked (PATH_MAX of Linux).
-	maxName = 4096
-	// maxElements is how many directory entries one layer may make. The
-	// largest images have a tenth of it; each takes some memory.
-	maxElements = 4 << 20
+	"github.com/stagectl/stagectl/builder/limit"
 )
 
 // Entry is the metadata of one path in a layer or in a merged image.
@@ -58,34 +51,68 @@ type Entry struct {
 // path that stays inside the image, whatever the name says.
 func CleanPath(name string) string { return path.Clean("/" + name) }
 
-// ReadLayer lists a layer of an image, as ReadEntries does.
-func ReadLayer(l v1.Layer) (entries []Entry, err error) {
+// ReadLayer lists a layer of an image, as ReadEntries does. It may unpack to no
+// more than package limit says.
+func ReadLayer(l v1.Layer) ([]Entry, error) {
+	size, err := l.Size()
+	if err != nil {
+		return nil, err
+	}
+	return readLayer(l, limit.Unpack(size))
+}
+
+// ReadOwnLayer is ReadLayer for a layer that this program made: of files that
+// the user has, however well they compress.
+func ReadOwnLayer(l v1.Layer) ([]Entry, error) { return readLayer(l, nil) }
+
+func readLayer(l v1.Layer, most *limit.Budget) (entries []Entry, err error) {
 	rc, err := l.Uncompressed()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, rc.Close()) }()
-	return ReadEntries(rc)
+	return ReadEntries(rc, most)
+}
+
+// ReadLayers lists the layers of an image as read does, ReadLayer where it is
+// nil. Together, too, they may have no more than package limit says.
+func ReadLayers(layers []v1.Layer, read func(v1.Layer) ([]Entry, error)) ([][]Entry, error) {
+	if read == nil {
+		read = ReadLayer
+	}
+	if len(layers) > limit.Layers {
+		return nil, fmt.Errorf("there are %d layers, the limit is %d", len(layers), limit.Layers)
+	}
+	all, left := make([][]Entry, len(layers)), limit.Entries
+	for i, l := range layers {
+		digest, err := l.Digest()
+		if err == nil {
+			all[i], err = read(l)
+		}
+		if left -= len(all[i]); err == nil && left < 0 {
+			err = fmt.Errorf("the layers so far have more than %d entries", limit.Entries)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading layer %d, %s: %w", i+1, digest, err)
+		}
+	}
+	return all, nil
 }
 
 // ReadEntries lists an uncompressed layer in the order of its tar. It reads r
-// to the end, so that a reader that verifies what it reads can do so.
-func ReadEntries(r io.Reader) ([]Entry, error) {
+// to the end, so that a reader that verifies what it reads can do so, or until
+// there is more than the budget has.
+func ReadEntries(r io.Reader, most *limit.Budget) ([]Entry, error) {
 	var entries []Entry
-	elements, last := 0, "/"
-	er := NewEntryReader(r)
+	er := NewEntryReader(r, most)
 	for {
 		e, err := er.Next()
 		if errors.Is(err, io.EOF) {
 			return entries, nil
 		}
-		if elements += newElements(last, e.Path); err == nil && elements > maxElements {
-			err = fmt.Errorf("there are more than %d files and directories", maxElements)
-		}
 		if err != nil {
 			return nil, fmt.Errorf("reading layer entry %d: %w", len(entries)+1, err)
 		}
-		last = e.Path
 		entries = append(entries, e)
 	}
 }
@@ -104,10 +131,21 @@ func newElements(last, p string) int {
 type EntryReader struct {
 	layer io.Reader
 	tar   *tar.Reader
+	most  *limit.Budget
+	// sparse says that the entry has more content than there is in the tar.
+	sparse bool
+	// elements are how many files and directories there are so far, and last is
+	// the path that was counted last.
+	elements int
+	last     string
 }
 
-// NewEntryReader returns an EntryReader of what r reads.
-func NewEntryReader(r io.Reader) *EntryReader { return &EntryReader{r, tar.NewReader(r)} }
+// NewEntryReader returns an EntryReader of what r reads. It gives out no more
+// than the budget has: of the tar, and of files with holes in it.
+func NewEntryReader(r io.Reader, most *limit.Budget) *EntryReader {
+	r = most.Reader(r)
+	return &EntryReader{layer: r, tar: tar.NewReader(r), most: most, last: "/"}
+}
 
 // Next goes on to the next entry that stands for something in the file system.
 // When the whole layer was read, to the end that is behind the tar's, the
@@ -123,22 +161,61 @@ func (er *EntryReader) Next() (Entry, error) {
 		if err != nil {
 			return Entry{}, err
 		}
-		if e, ok, err := entryOf(h); ok || err != nil {
-			return e, err
+		e, ok, err := entryOf(h)
+		if err != nil {
+			return Entry{}, err
 		}
+		if !ok {
+			continue
+		}
+		if er.elements += newElements(er.last, e.Path); er.elements > limit.Entries {
+			return Entry{}, fmt.Errorf("there are more than %d files and directories", limit.Entries)
+		}
+		er.last, er.sparse = e.Path, isSparse(h)
+		return e, nil
 	}
 }
 
 // Read reads the content of the entry.
-func (er *EntryReader) Read(p []byte) (int, error) { return er.tar.Read(p) }
+func (er *EntryReader) Read(p []byte) (int, error) {
+	n, err := er.tar.Read(p)
+	if er.sparse {
+		if over := er.most.Take(int64(n)); over != nil {
+			return 0, over
+		}
+	}
+	return n, err
+}
+
+// Sparse tells whether the content of the entry has holes, so that it is not in
+// the tar as it is read.
+func (er *EntryReader) Sparse() bool { return er.sparse }
+
+// checkHeader refuses what no file system could have.
+func checkHeader(h *tar.Header) error {
+	for _, s := range []string{h.Name, h.Linkname, h.Uname, h.Gname} {
+		if len(s) > limit.Path {
+			return fmt.Errorf("a name of %d bytes is too long, the limit is %d", len(s), limit.Path)
+		}
+	}
+	records := 0
+	for key, value := range h.PAXRecords {
+		records += len(key) + len(value)
+	}
+	switch {
+	case records > limit.Records:
+		return fmt.Errorf("%s: its PAX records have %d bytes, the limit is %d", printable(h.Name), records, limit.Records)
+	case h.Uid < 0 || h.Gid < 0 || int64(h.Uid) > limit.ID || int64(h.Gid) > limit.ID:
+		return fmt.Errorf("%s: it belongs to %d:%d, which is nobody", printable(h.Name), h.Uid, h.Gid)
+	}
+	return nil
+}
 
 // entryOf returns false for what is in the tar and not in the file system,
 // such as the headers that `git archive` puts first.
 func entryOf(h *tar.Header) (_ Entry, ok bool, _ error) {
-	for _, s := range []string{h.Name, h.Linkname, h.Uname, h.Gname} {
-		if len(s) > maxName {
-			return Entry{}, false, fmt.Errorf("a name of %d bytes is too long, the limit is %d", len(s), maxName)
-		}
+	if err := checkHeader(h); err != nil {
+		return Entry{}, false, err
 	}
 	e := Entry{
 		Path: CleanPath(h.Name), Type: h.Typeflag, Mode: h.Mode & 0o7777,

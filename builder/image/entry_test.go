@@ -20,7 +20,7 @@ func TestReadEntries(t *testing.T) {
 		tar.Header{Name: "pax_global_header", Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "x"}},
 		tar.Header{Name: "f", Typeflag: tar.TypeReg, Mode: 0o100644, Uid: 1, Gid: 2, Uname: "u", Gname: "g"},
 		hardlink("./h", "./f"), symlink("s", "../f"), file(".wh.x"), file("f2"), file("f2"),
-	) + "trailing bytes"))
+	)+"trailing bytes"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestReadEntriesRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			entries, err := image.ReadEntries(tt.layer)
+			entries, err := image.ReadEntries(tt.layer, nil)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("ReadEntries gave %d entries, %v, want %q", len(entries), err, tt.want)
 			}
@@ -91,7 +91,7 @@ func (m *manyPaths) Read(p []byte) (int, error) {
 // TestReadEntriesHugeSparseFile has a gigantic file in a layer of a kilobyte.
 func TestReadEntriesHugeSparseFile(t *testing.T) {
 	layer := block(tar.TypeGNUSparse, "huge", 0, map[int]string{257: "ustar  \x00", 483: "77777777777\x00"})
-	entries, err := image.ReadEntries(strings.NewReader(layer + strings.Repeat("\x00", 1024)))
+	entries, err := image.ReadEntries(strings.NewReader(layer+strings.Repeat("\x00", 1024)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,12 +143,12 @@ func FuzzReadEntries(f *testing.F) {
 	f.Add([]byte(tarWith(nil, symlink("run", "../var/run"), symlink("var/run", "/run"), file("run/x"))), false)
 	f.Add([]byte(tarWith(nil, symlink("usr", "etc"), file("usr/x"), hardlink("/", "etc/x"), file(".wh.etc"))), true)
 	below, err := image.ReadEntries(strings.NewReader(tarWith(nil,
-		dir("a"), file("a/b"), file("c"), dir("run"), symlink("var/run", "/run"), hardlink("d", "c"), symlink("etc", "a"))))
+		dir("a"), file("a/b"), file("c"), dir("run"), symlink("var/run", "/run"), hardlink("d", "c"), symlink("etc", "a"))), nil)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, data []byte, twice bool) {
-		entries, err := image.ReadEntries(bytes.NewReader(data))
+		entries, err := image.ReadEntries(bytes.NewReader(data), nil)
 		if err != nil {
 			return
 		}

@@ -1,9 +1,8 @@
 package image
 
 import (
-	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -11,16 +10,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-)
 
-const (
-	// maxJSON is the size in bytes of the largest manifest, index or config
-	// that is read. They are kept in memory, and registries refuse larger
-	// manifests (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests).
-	maxJSON = 4 << 20
-	// maxManifests is how many manifests one file may hold. All are read when
-	// it is opened; an image for every platform there is has about fifty.
-	maxManifests = 1024
+	"github.com/stagectl/stagectl/builder/limit"
 )
 
 // blobs reads content by its digest and verifies it.
@@ -46,8 +37,8 @@ func (b *blobs) readJSON(name string) (_ []byte, err error) {
 }
 
 func readLimited(r io.Reader, size int64) ([]byte, error) {
-	if size > maxJSON {
-		return nil, fmt.Errorf("%d bytes are too many, the limit is %d", size, maxJSON)
+	if size > limit.JSON {
+		return nil, fmt.Errorf("%d bytes are too many, the limit is %d", size, limit.JSON)
 	}
 	return io.ReadAll(r)
 }
@@ -56,13 +47,11 @@ func readLimited(r io.Reader, size int64) ([]byte, error) {
 // gives an error instead of io.EOF if it is not what the digest says. Errors
 // do not name the blob, as the caller knows what it is.
 func (b *blobs) openBlob(desc v1.Descriptor) (io.ReadCloser, error) {
-	h, err := v1.Hasher(desc.Digest.Algorithm)
-	if err != nil {
-		return nil, errors.New("its descriptor has no digest")
+	if err := CheckDigest(desc.Digest); err != nil {
+		return nil, err
 	}
 	name, ok := b.names[desc.Digest]
 	if !ok {
-		// A v1.Hash that has an algorithm was parsed, so it is safe in a path.
 		name = "blobs/" + desc.Digest.Algorithm + "/" + desc.Digest.Hex
 	}
 	rc, size, err := b.open(name)
@@ -72,7 +61,19 @@ func (b *blobs) openBlob(desc v1.Descriptor) (io.ReadCloser, error) {
 	if size != desc.Size {
 		return nil, errors.Join(fmt.Errorf("it has %d bytes, not the %d it is listed with", size, desc.Size), rc.Close())
 	}
-	return &verifier{ReadCloser: rc, hash: h, want: desc.Digest}, nil
+	return &verifier{ReadCloser: rc, hash: sha256.New(), want: desc.Digest}, nil
+}
+
+// CheckDigest refuses what is no digest, or none of SHA-256: the cache and most
+// registries know no other. What passes was parsed, and so is safe in a path.
+func CheckDigest(h v1.Hash) error {
+	switch h.Algorithm {
+	case "":
+		return errors.New("its descriptor has no digest")
+	case "sha256":
+		return nil
+	}
+	return fmt.Errorf("%s: only sha256 digests are supported", h)
 }
 
 // has checks that a blob is there in full, without reading it.
@@ -121,7 +122,9 @@ type loader struct {
 	// what is listed many times is read and kept once.
 	json   map[v1.Hash][]byte
 	images map[manifestKey]*blobImage
-	count  int
+	// count is how many manifests there are, and bytes how large json is.
+	count int
+	bytes int64
 }
 
 // manifestKey has the type too: what was checked as one type says nothing
@@ -145,8 +148,18 @@ func (l *loader) readOnce(desc v1.Descriptor) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.json[desc.Digest] = raw
-	return raw, nil
+	return raw, l.keepJSON(desc.Digest, raw)
+}
+
+func (l *loader) keepJSON(digest v1.Hash, raw []byte) error {
+	if _, known := l.json[digest]; known {
+		return nil
+	}
+	if l.bytes += int64(len(raw)); l.bytes > limit.AllJSON {
+		return fmt.Errorf("all manifests and configs so far have more than %d bytes, which is the limit", limit.AllJSON)
+	}
+	l.json[digest] = raw
+	return nil
 }
 
 // image reads the manifest and the config of an image and checks that its
@@ -163,6 +176,9 @@ func (l *loader) image(desc v1.Descriptor) (*blobImage, error) {
 	m, err := parseManifest(raw, desc.MediaType)
 	if err != nil {
 		return nil, fmt.Errorf("reading manifest %s: %w", desc.Digest, err)
+	}
+	if len(m.Layers) > limit.Layers {
+		return nil, fmt.Errorf("reading manifest %s: it lists %d layers, the limit is %d", desc.Digest, len(m.Layers), limit.Layers)
 	}
 	config, err := l.readOnce(m.Config)
 	if err != nil {
@@ -195,56 +211,12 @@ func (l *loader) index(desc v1.Descriptor) (*blobIndex, error) {
 }
 
 func (l *loader) readManifest(desc v1.Descriptor) ([]byte, error) {
-	if l.count++; l.count > maxManifests {
-		return nil, fmt.Errorf("reading manifest %s: there are more than %d", desc.Digest, maxManifests)
+	if l.count++; l.count > limit.Manifests {
+		return nil, fmt.Errorf("reading manifest %s: there are more than %d", desc.Digest, limit.Manifests)
 	}
 	raw, err := l.readOnce(desc)
 	if err != nil {
 		return nil, fmt.Errorf("reading manifest %s: %w", desc.Digest, err)
 	}
 	return raw, nil
-}
-
-// shape is what tells manifests and indexes apart.
-type shape struct {
-	MediaType types.MediaType `json:"mediaType"`
-	Config    json.RawMessage `json:"config"`
-	Layers    json.RawMessage `json:"layers"`
-	FSLayers  json.RawMessage `json:"fsLayers"`
-	Manifests json.RawMessage `json:"manifests"`
-}
-
-// checkShape refuses a document that could be taken for another type than the
-// one it is listed with, so that all readers see the same image (CVE-2021-41190,
-// https://github.com/opencontainers/image-spec/security/advisories/GHSA-77vh-xpmg-72qh).
-func checkShape(raw []byte, mt types.MediaType) error {
-	var s shape
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return err
-	}
-	isImage := s.Config != nil || s.Layers != nil || s.FSLayers != nil
-	isIndex := s.Manifests != nil
-	switch {
-	case s.MediaType != "" && s.MediaType != mt:
-		return fmt.Errorf("it is listed as %s and calls itself %s", mt, s.MediaType)
-	case isImage && isIndex:
-		return errors.New("it has both layers and manifests")
-	case mt.IsIndex() && isImage, mt.IsImage() && isIndex, s.FSLayers != nil:
-		return fmt.Errorf("it is listed as %s and its content is of another type", mt)
-	}
-	return nil
-}
-
-func parseManifest(raw []byte, mt types.MediaType) (*v1.Manifest, error) {
-	if err := checkShape(raw, mt); err != nil {
-		return nil, err
-	}
-	return v1.ParseManifest(bytes.NewReader(raw))
-}
-
-func parseIndex(raw []byte, mt types.MediaType) (*v1.IndexManifest, error) {
-	if err := checkShape(raw, mt); err != nil {
-		return nil, err
-	}
-	return v1.ParseIndexManifest(bytes.NewReader(raw))
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/stagectl/stagectl/builder/limit"
 )
 
 var (
@@ -20,10 +22,6 @@ var (
 	_ v1.ImageIndex = (*blobIndex)(nil)
 	_ v1.Layer      = (*blobLayer)(nil)
 )
-
-// maxZstdWindow is how many bytes a zstd frame may make the reader allocate
-// (RFC 8878, section 3.1.1.1.2). It is what `zstd --ultra -22` needs.
-const maxZstdWindow = 128 << 20
 
 // blobImage is an image whose manifest and config are in memory.
 type blobImage struct {
@@ -185,7 +183,7 @@ func (l *blobLayer) DiffID() (_ v1.Hash, err error) {
 		return v1.Hash{}, err
 	}
 	defer func() { err = errors.Join(err, rc.Close()) }()
-	h, _, err := v1.SHA256(rc)
+	h, _, err := v1.SHA256(limit.Unpack(l.desc.Size).Reader(rc))
 	return h, err
 }
 
@@ -202,7 +200,7 @@ func (l *blobLayer) Uncompressed() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, l.wrap(err)
 	}
-	plain, err := decompress(rc)
+	plain, err := Decompress(rc)
 	if err != nil {
 		return nil, errors.Join(l.wrap(err), rc.Close())
 	}
@@ -240,8 +238,9 @@ func compressionOf(head []byte) types.MediaType {
 	}
 }
 
-// decompress returns what is in rc, and closes it when it is closed.
-func decompress(rc io.ReadCloser) (io.ReadCloser, error) {
+// Decompress returns what is in the blob of a layer, which is plain, or
+// compressed with gzip or zstd, and closes rc when it is closed.
+func Decompress(rc io.ReadCloser) (io.ReadCloser, error) {
 	br := bufio.NewReaderSize(rc, 64<<10)
 	head, err := br.Peek(4)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -272,7 +271,7 @@ type decompressor struct {
 
 func (d *decompressor) zstd(r io.Reader) error {
 	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1),
-		zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxZstdWindow))
+		zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(limit.ZstdWindow))
 	if err != nil {
 		return err
 	}

@@ -83,8 +83,7 @@ func (l *loader) keep(raw []byte, mt types.MediaType) (v1.Descriptor, error) {
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
-	l.json[digest] = raw
-	return v1.Descriptor{MediaType: mt, Digest: digest, Size: size}, nil
+	return v1.Descriptor{MediaType: mt, Digest: digest, Size: size}, l.keepJSON(digest, raw)
 }
 
 func (l *loader) savedConfig(name string, m *v1.Manifest) (*v1.ConfigFile, error) {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"github.com/stagectl/stagectl/builder/limit"
 )
 
 // source gives random access to the files in an archive or a layout.
@@ -37,7 +39,9 @@ func openSource(p string) (source, error) {
 	}
 }
 
-// dirSource is a directory. Links that lead out of it are not followed.
+// dirSource is a directory. Links that lead out of it are not followed, and in
+// the place of a file not even those that stay in it
+// (https://github.com/google/go-containerregistry/pull/2306).
 type dirSource struct{ *os.Root }
 
 func openDir(p string) (source, error) {
@@ -54,12 +58,15 @@ func openDir(p string) (source, error) {
 }
 
 func (d dirSource) open(name string) (io.ReadCloser, int64, error) {
-	info, err := d.Stat(name)
+	info, err := d.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, fs.ErrNotExist // the same words for every source
 	}
 	if err != nil {
 		return nil, 0, withoutPath(err)
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		return nil, 0, errors.New("it is a symbolic link: copy the layout with cp -rL")
 	}
 	if !info.Mode().IsRegular() {
 		return nil, 0, errors.New("not a regular file")
@@ -67,6 +74,9 @@ func (d dirSource) open(name string) (io.ReadCloser, int64, error) {
 	f, err := d.Open(name)
 	if err != nil {
 		return nil, 0, withoutPath(err)
+	}
+	if is, err := f.Stat(); err != nil || !os.SameFile(info, is) {
+		return nil, 0, errors.Join(errors.New("it changed while it was opened"), f.Close())
 	}
 	return limited{io.LimitReader(f, info.Size()), f}, info.Size(), nil
 }
@@ -163,6 +173,8 @@ func indexTar(r io.ReaderAt, size int64) (map[string]tarEntry, error) {
 			return nil, fmt.Errorf("reading its entries: not a tar archive: %w", err)
 		case err != nil:
 			return nil, fmt.Errorf("reading its entries: %w", err)
+		case len(entries) == limit.ArchiveFiles:
+			return nil, fmt.Errorf("reading its entries: there are more than %d, which is the limit", limit.ArchiveFiles)
 		}
 		// The tar reader does not read ahead, so this is where the content starts.
 		offset, err := sr.Seek(0, io.SeekCurrent)
@@ -171,14 +183,14 @@ func indexTar(r io.ReaderAt, size int64) (map[string]tarEntry, error) {
 		}
 		e, ok, err := locate(h, offset, size)
 		if err != nil {
-			return nil, fmt.Errorf("reading entry %s: %w", h.Name, err)
+			return nil, fmt.Errorf("reading entry %s: %w", printable(h.Name), err)
 		}
 		if !ok {
 			continue
 		}
 		name := tarName(h.Name)
 		if _, twice := entries[name]; twice {
-			return nil, fmt.Errorf("reading entry %s: it is there twice", name)
+			return nil, fmt.Errorf("reading entry %s: it is there twice", printable(name))
 		}
 		entries[name] = e
 	}
@@ -186,17 +198,18 @@ func indexTar(r io.ReaderAt, size int64) (map[string]tarEntry, error) {
 
 // locate returns what to remember of an entry, if anything.
 func locate(h *tar.Header, offset, size int64) (_ tarEntry, ok bool, _ error) {
+	if len(h.Name) > limit.Path || len(h.Linkname) > limit.Path {
+		return tarEntry{}, false, fmt.Errorf("its name is longer than %d bytes, which is the limit", limit.Path)
+	}
+	if isSparse(h) {
+		return tarEntry{}, false, errors.New("sparse files are not supported")
+	}
 	switch h.Typeflag {
 	case tar.TypeReg:
-		if isSparse(h) {
-			return tarEntry{}, false, errors.New("sparse files are not supported")
-		}
 		if h.Size > size-offset {
 			return tarEntry{}, false, fmt.Errorf("the archive is truncated: %d bytes are missing", h.Size-(size-offset))
 		}
 		return tarEntry{offset: offset, size: h.Size}, true, nil
-	case tar.TypeGNUSparse:
-		return tarEntry{}, false, errors.New("sparse files are not supported")
 	case tar.TypeLink:
 		return tarEntry{link: tarName(h.Linkname)}, true, nil
 	case tar.TypeSymlink:
@@ -207,6 +220,9 @@ func locate(h *tar.Header, offset, size int64) (_ tarEntry, ok bool, _ error) {
 }
 
 func isSparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
 	for key := range h.PAXRecords {
 		if strings.HasPrefix(key, "GNU.sparse.") {
 			return true

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -258,6 +259,33 @@ func TestOpenRefuses(t *testing.T) {
 		{"index.json with layers", func(f files, d v1.Descriptor) {
 			f["index.json"] = `{"schemaVersion":2,"layers":[]}`
 		}, "reading index.json: it is listed as"},
+		{"layers and manifests, in other letters", func(f files, d v1.Descriptor) {
+			f.list(f.blob(types.OCIManifestSchema1, `{"schemaVersion":2,"LAYERS":[],"manifestſ":[]}`))
+		}, "it has both layers and manifests"},
+		{"a key twice", func(f files, d v1.Descriptor) {
+			f.list(f.blob(types.OCIManifestSchema1, strings.Replace(f[blobPath(d.Digest)], "{", `{"layers":[],`, 1)))
+		}, `it has "layers" twice`},
+		{"a key twice, in other letters", func(f files, d v1.Descriptor) {
+			f.list(f.blob(types.OCIManifestSchema1, strings.Replace(f[blobPath(d.Digest)], "{", `{"Layerſ":[],`, 1)))
+		}, `it has "layers" twice`},
+		{"artifact manifest", func(f files, d v1.Descriptor) {
+			f.list(f.blob("application/vnd.oci.artifact.manifest.v1+json", `{"mediaType":"application/vnd.oci.artifact.manifest.v1+json","blobs":[]}`))
+		}, "it holds no image"},
+		{"config that is none", func(f files, d v1.Descriptor) {
+			m := f.manifest(d)
+			m.Config.MediaType = "application/vnd.cncf.helm.config.v1+json"
+			f.list(f.blob(types.OCIManifestSchema1, asJSON(m)))
+		}, "it holds no image"},
+		{"layer as the config", func(f files, d v1.Descriptor) {
+			m := f.manifest(d)
+			m.Config.Digest, m.Config.Size = m.Layers[0].Digest, m.Layers[0].Size
+			f.list(f.blob(types.OCIManifestSchema1, asJSON(m)))
+		}, "reading config sha256:"},
+		{"manifest in the format of Docker listed as OCI's", func(f files, d v1.Descriptor) {
+			m := f.manifest(d)
+			m.MediaType = types.DockerManifestSchema2
+			f.list(f.blob(types.OCIManifestSchema1, asJSON(m)))
+		}, "it is listed as application/vnd.oci.image.manifest.v1+json and calls itself application/vnd.docker.distribution.manifest.v2+json"},
 		{"schema 1", func(f files, d v1.Descriptor) {
 			f.list(f.blob(types.DockerManifestSchema2, `{"schemaVersion":1,"fsLayers":[]}`))
 		}, "its content is of another type"},
@@ -280,6 +308,20 @@ func TestOpenRefuses(t *testing.T) {
 		{"digest that leads out", func(f files, d v1.Descriptor) {
 			f["index.json"] = strings.ReplaceAll(f["index.json"], d.Digest.String(), "sha256:../../../../etc/passwd")
 		}, "reading index.json: found non-hex character in hash"},
+		{"digest in capital letters", func(f files, d v1.Descriptor) {
+			f["index.json"] = strings.ReplaceAll(f["index.json"], d.Digest.Hex, strings.ToUpper(d.Digest.Hex))
+		}, "reading index.json: found non-hex character in hash"},
+		{"digest that is short", func(f files, d v1.Descriptor) {
+			f["index.json"] = strings.ReplaceAll(f["index.json"], d.Digest.Hex, d.Digest.Hex[:40])
+		}, "reading index.json: wrong number of hex digits for sha256"},
+		{"digest of SHA-512", func(f files, d v1.Descriptor) {
+			d.Digest = v1.Hash{Algorithm: "sha512", Hex: strings.Repeat("0", 128)}
+			f.list(d)
+		}, ": only sha256 digests are supported"},
+		{"layer with a digest that leads out", func(f files, d v1.Descriptor) {
+			raw := strings.Replace(f[blobPath(d.Digest)], f.manifest(d).Layers[0].Digest.String(), "sha256:../../x", 1)
+			f.list(f.blob(types.OCIManifestSchema1, raw))
+		}, "found non-hex character in hash"},
 		{"digest of an unknown algorithm", func(f files, d v1.Descriptor) {
 			f["index.json"] = strings.ReplaceAll(f["index.json"], "sha256:", "md5:")
 		}, `reading index.json: unsupported hash: "md5"`},
@@ -310,6 +352,20 @@ func TestOpenRefuses(t *testing.T) {
 			}
 			f.list(all...)
 		}, "there are more than 1024"},
+		{"too many layers", func(f files, d v1.Descriptor) {
+			m := f.manifest(d)
+			m.Layers = slices.Repeat(m.Layers[:1], 513)
+			f.list(f.blob(types.OCIManifestSchema1, asJSON(m)))
+		}, "it lists 513 layers, the limit is 512"},
+		{"manifests that are large together", func(f files, d v1.Descriptor) {
+			var all []v1.Descriptor
+			for i := range 9 {
+				m := f.manifest(d)
+				m.Annotations = map[string]string{"n": fmt.Sprint(i)}
+				all = append(all, f.blob(types.OCIManifestSchema1, asJSON(m)+strings.Repeat(" ", 4<<20-2000)))
+			}
+			f.list(all...)
+		}, "all manifests and configs so far have more than 33554432 bytes, which is the limit"},
 		{"unknown layout version", func(f files, d v1.Descriptor) {
 			f["oci-layout"] = `{"imageLayoutVersion":"2.0.0"}`
 		}, `layout version "2.0.0"`},
@@ -357,6 +413,10 @@ func wantError(t *testing.T, path, want string) {
 func TestOpenRefusesFile(t *testing.T) {
 	f := newFiles()
 	good := tarOf(f.list(f.image(amd64, strings.Repeat("x", 5000))))
+	manyFiles := files{}
+	for i := range 1<<16 + 1 {
+		manyFiles[fmt.Sprint(i)] = ""
+	}
 	paxSparse := "22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n35 GNU.sparse.realsize=99999999999\n"
 	tests := []struct{ name, content, want string }{
 		{"empty", "", "the file is empty"},
@@ -380,6 +440,15 @@ func TestOpenRefusesFile(t *testing.T) {
 		{"link out of the archive", tarWith(nil,
 			tar.Header{Name: "index.json", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"},
 		), "neither an OCI layout nor a docker archive"},
+		{"symbolic link of the host", tarWith(nil,
+			tar.Header{Name: "oci-layout", Typeflag: tar.TypeSymlink, Linkname: "/proc/self/environ"},
+			tar.Header{Name: "manifest.json", Typeflag: tar.TypeLink, Linkname: "../../../etc/passwd"},
+		), "neither an OCI layout nor a docker archive"},
+		{"name that is too long", tarWith(nil, tar.Header{Name: strings.Repeat("/x", 2500), Typeflag: tar.TypeReg}), "its name is longer than 4096 bytes"},
+		{"name that moves the cursor", tarWith(nil,
+			tar.Header{Name: "\x1b[2J", Typeflag: tar.TypeReg}, tar.Header{Name: "\x1b[2J", Typeflag: tar.TypeReg},
+		), `reading entry "\x1b[2J": it is there twice`},
+		{"many entries", tarOf(manyFiles), "there are more than 65536, which is the limit"},
 		{"sparse entry", block(tar.TypeGNUSparse, "index.json", 0, map[int]string{257: "ustar  \x00", 483: "77777777777"}),
 			"reading entry index.json: sparse files are not supported"},
 		{"sparse entry of pax", block(tar.TypeXHeader, "x", len(paxSparse), nil) + padded(paxSparse) +
@@ -421,6 +490,32 @@ func TestOpenRefusesPath(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := os.Symlink(outside, blob); err != nil {
+			t.Skip(err)
+		}
+		wantError(t, dir, "it is a symbolic link: copy the layout with cp -rL")
+	})
+	t.Run("blob is a link in the layout", func(t *testing.T) {
+		f := newFiles()
+		desc := f.image(amd64)
+		f["elsewhere"] = f[blobPath(desc.Digest)]
+		dir := f.list(desc).writeDir(t)
+		blob := filepath.Join(dir, blobPath(desc.Digest))
+		if err := os.Remove(blob); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("../../elsewhere", blob); err != nil {
+			t.Skip(err)
+		}
+		wantError(t, dir, "it is a symbolic link: copy the layout with cp -rL")
+	})
+	t.Run("directory of blobs is a link out of the layout", func(t *testing.T) {
+		f := newFiles()
+		dir := f.list(f.image(amd64)).writeDir(t)
+		blobs, outside := filepath.Join(dir, "blobs"), filepath.Join(t.TempDir(), "blobs")
+		if err := os.Rename(blobs, outside); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(outside, blobs); err != nil {
 			t.Skip(err)
 		}
 		wantError(t, dir, "path escapes from parent")

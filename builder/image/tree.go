@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/stagectl/stagectl/builder/limit"
 )
 
 const (
@@ -19,9 +21,9 @@ const (
 	whiteoutOpaque = ".wh..wh..opq"
 	// maxLinks is how many symbolic links one path may go through, as on Linux.
 	maxLinks = 40
-	// maxDepth is how deep a directory may be. A path has maxName bytes at
-	// most, but links could make a directory that no path leads to.
-	maxDepth = maxName / 2
+	// maxDepth is how deep a directory may be. The path of an entry leads no
+	// deeper, but links could make a directory that no path leads to.
+	maxDepth = limit.Path / 2
 )
 
 // ErrLoop is returned for a path that goes through too many symbolic links.
@@ -90,11 +92,9 @@ func ReadTree(img v1.Image) (*Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing layers: %w", err)
 	}
-	all := make([][]Entry, len(layers))
-	for i, l := range layers {
-		if all[i], err = ReadLayer(l); err != nil {
-			return nil, fmt.Errorf("reading layer %d: %w", i+1, err)
-		}
+	all, err := ReadLayers(layers, nil)
+	if err != nil {
+		return nil, err
 	}
 	return Merge(all), nil
 }
@@ -274,11 +274,14 @@ func (t *Tree) find(p string) *node {
 // something. The elements after that are missing.
 func (t *Tree) follow(p string) (n *node, missing []string, err error) {
 	n = t.root
-	links := 0
+	links, steps := 0, 0
 	todo := slices.Collect(elements(p))
 	for len(todo) > 0 {
 		name := todo[0]
 		todo = todo[1:]
+		if steps++; steps > limit.Steps {
+			return nil, nil, ErrLoop
+		}
 		next := n.children[name]
 		switch {
 		case name == ".." && len(missing) > 0:

@@ -75,7 +75,7 @@ func content(img v1.Image, tree *image.Tree, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	er := image.NewEntryReader(rc)
+	er := image.NewEntryReader(rc, nil)
 	for range index + 1 {
 		if _, err := er.Next(); err != nil {
 			return "", err
@@ -89,7 +89,7 @@ func TestLayerTree(t *testing.T) {
 	entries, err := image.ReadEntries(strings.NewReader(tarWith(nil,
 		dir("a"), file("a/.wh.b"), file("c/.wh..wh..opq"), file(".wh."), file("x"), hardlink("y", "x"),
 		hardlink("z", "lower"), symlink("s", "a"), file("s/f"),
-	)))
+	)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

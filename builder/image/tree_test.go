@@ -41,7 +41,7 @@ func (l layers) merge(t testing.TB) *image.Tree {
 	t.Helper()
 	all := make([][]image.Entry, len(l))
 	for i, headers := range l {
-		entries, err := image.ReadEntries(strings.NewReader(tarWith(nil, headers...)))
+		entries, err := image.ReadEntries(strings.NewReader(tarWith(nil, headers...)), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

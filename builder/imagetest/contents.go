@@ -9,6 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/stagectl/stagectl/builder/image"
+	"github.com/stagectl/stagectl/builder/limit"
 )
 
 const (
@@ -41,11 +42,15 @@ func (c *contents) open(p place) (io.ReadCloser, error) {
 	if b, ok := c.get(p); ok {
 		return io.NopCloser(bytes.NewReader(b)), nil
 	}
+	size, err := c.layers[p.layer].Size()
+	if err != nil {
+		return nil, err
+	}
 	rc, err := c.layers[p.layer].Uncompressed()
 	if err != nil {
 		return nil, err
 	}
-	content, err := c.seek(rc, p)
+	content, err := c.seek(image.NewEntryReader(rc, limit.Unpack(size)), p)
 	if err != nil {
 		return nil, errors.Join(err, rc.Close())
 	}
@@ -56,8 +61,7 @@ func (c *contents) open(p place) (io.ReadCloser, error) {
 }
 
 // seek reads a layer up to the entry at p.
-func (c *contents) seek(layer io.Reader, p place) (io.Reader, error) {
-	er := image.NewEntryReader(layer)
+func (c *contents) seek(er *image.EntryReader, p place) (io.Reader, error) {
 	for at := (place{layer: p.layer}); ; at.index++ {
 		e, err := er.Next()
 		if errors.Is(err, io.EOF) {

@@ -155,12 +155,12 @@ func readFiles(img v1.Image) (*files, error) {
 		return nil, fmt.Errorf("listing layers: %w", err)
 	}
 	f := &files{}
-	all := make([][]image.Entry, len(layers))
+	all, err := image.ReadLayers(layers, nil)
+	if err != nil {
+		return nil, err
+	}
 	cache := newContents(layers)
-	for n, l := range layers {
-		if all[n], err = image.ReadLayer(l); err != nil {
-			return nil, fmt.Errorf("reading layer %d: %w", n+1, err)
-		}
+	for n := range layers {
 		f.layers = append(f.layers, &FS{image.LayerTree(all[n], n), cache})
 	}
 	f.merged = &FS{image.Merge(all), cache}

@@ -85,7 +85,7 @@ func TestLoadFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			imagetest.New(t, img).Layers()
-		}, "reading layer 1: the disk is gone"},
+		}, ": the disk is gone"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -237,18 +237,21 @@ func look(s sight) (*inspected, error) {
 		return nil, err
 	}
 	history := historyOf(in.Config)
-	var entries [][]image.Entry
+	entries, err := image.ReadLayers(layers, nil)
+	if err != nil {
+		return nil, err
+	}
 	for i, l := range layers {
 		il, err := lookAtLayer(l)
 		if err != nil {
 			return nil, fmt.Errorf("layer %d: %w", i+1, err)
 		}
+		il.entries, il.Entries = entries[i], len(entries[i])
 		if i < len(history) {
 			il.CreatedBy = history[i]
 		}
 		in.Size += il.Size
 		in.Layers = append(in.Layers, *il)
-		entries = append(entries, il.entries)
 	}
 	image.Merge(entries).Walk(func(e image.Entry) {
 		in.entries = append(in.entries, e)
@@ -275,10 +278,6 @@ func lookAtLayer(l v1.Layer) (il *inspectedLayer, err error) {
 		return nil, err
 	}
 	il.MediaType = string(mt)
-	if il.entries, err = image.ReadLayer(l); err != nil {
-		return nil, err
-	}
-	il.Entries = len(il.entries)
 	return il, nil
 }
 

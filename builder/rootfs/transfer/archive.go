@@ -13,24 +13,17 @@ import (
 	"io"
 	"os"
 	"path"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/stagectl/stagectl/builder/limit"
 	"github.com/stagectl/stagectl/builder/rootfs"
-)
-
-const (
-	// maxEntries is how many entries an archive may have.
-	maxEntries = 4 << 20
-	// maxSize is how large a file in it may be. A sparse one takes no space there.
-	maxSize = 1 << 40
-	// maxName is the length in bytes of the longest path (PATH_MAX of Linux).
-	maxName = 4096
 )
 
 // unpack extracts the file at p into the destination, if it is an archive: if
 // it starts with the header of a tar, compressed or not.
-func (c *copier) unpack(ctx context.Context, src rootfs.Tree, p string) (done bool, err error) {
+func (c *copier) unpack(ctx context.Context, src rootfs.Tree, info rootfs.Info, p string) (done bool, err error) {
 	r, err := src.Open(p)
 	if err != nil {
 		return false, err
@@ -44,8 +37,12 @@ func (c *copier) unpack(ctx context.Context, src rootfs.Tree, p string) (done bo
 		return false, nil // it is no archive, then
 	}
 	defer stop()
-	tr := tar.NewReader(plain)
+	most := limit.Unpack(info.Size)
+	tr := tar.NewReader(most.Reader(plain))
 	first, err := tr.Next()
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		return false, fmt.Errorf("extracting %s: %w: the limit is %d", p, err, limit.ZstdWindow)
+	}
 	if err != nil {
 		return false, nil // it is no archive, then
 	}
@@ -62,7 +59,7 @@ func (c *copier) unpack(ctx context.Context, src rootfs.Tree, p string) (done bo
 	if err != nil {
 		return true, err
 	}
-	x := &extraction{into: into, owner: c.owner, tar: tr}
+	x := &extraction{into: into, owner: c.owner, tar: tr, most: most}
 	if err := x.all(ctx, first); err != nil {
 		return true, fmt.Errorf("extracting %s: %w", p, err)
 	}
@@ -88,7 +85,7 @@ func decompress(r io.Reader) (_ io.Reader, stop func(), _ error) {
 	case bytes.HasPrefix(head, []byte{0xfd, '7', 'z', 'X', 'Z', 0}):
 		return nil, stop, errXZ
 	case isZstd(head):
-		zr, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(1<<30))
+		zr, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(limit.ZstdWindow))
 		if err != nil {
 			return nil, stop, err
 		}
@@ -112,6 +109,9 @@ type extraction struct {
 	into  *rootfs.FS
 	owner *rootfs.Owner
 	tar   *tar.Reader
+	// most is what the archive may unpack to: as a tar, and of files with holes
+	// what there is not in it.
+	most *limit.Budget
 }
 
 func (x *extraction) all(ctx context.Context, h *tar.Header) (err error) {
@@ -119,8 +119,8 @@ func (x *extraction) all(ctx context.Context, h *tar.Header) (err error) {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case n > maxEntries:
-			return fmt.Errorf("it has more than %d entries", maxEntries)
+		case n > limit.Entries:
+			return fmt.Errorf("it has more than %d entries", limit.Entries)
 		}
 		if err := x.entry(ctx, h); err != nil {
 			return err
@@ -134,8 +134,8 @@ func (x *extraction) all(ctx context.Context, h *tar.Header) (err error) {
 }
 
 func (x *extraction) entry(ctx context.Context, h *tar.Header) error {
-	if len(h.Name) > maxName || len(h.Linkname) > maxName {
-		return fmt.Errorf("a name of %d bytes is too long, the limit is %d", max(len(h.Name), len(h.Linkname)), maxName)
+	if length := max(len(h.Name), len(h.Linkname)); length > limit.Path {
+		return fmt.Errorf("a name of %d bytes is too long, the limit is %d", length, limit.Path)
 	}
 	p := path.Join("/", h.Name)
 	if h.Typeflag == tar.TypeXGlobalHeader || p == "/" {
@@ -156,7 +156,7 @@ func (x *extraction) entry(ctx context.Context, h *tar.Header) error {
 	if x.owner != nil {
 		owner = *x.owner
 	}
-	if owner.UID < 0 || owner.GID < 0 {
+	if owner.UID < 0 || owner.GID < 0 || int64(owner.UID) > limit.ID || int64(owner.GID) > limit.ID {
 		return fmt.Errorf("%s belongs to %d:%d, which is nobody", h.Name, owner.UID, owner.GID)
 	}
 	return x.make(ctx, h, p, owner, exists)
@@ -214,12 +214,29 @@ func (x *extraction) link(h *tar.Header, p string, o rootfs.Owner) error {
 }
 
 func (x *extraction) content(ctx context.Context, h *tar.Header, p string, o rootfs.Owner) error {
-	if h.Size > maxSize {
-		return fmt.Errorf("%s has %d bytes, the limit is %d", h.Name, h.Size, int64(maxSize))
+	enough := x.most.Has
+	if isSparse(h) {
+		enough = x.most.Take // holes are zeros on disk, and not in the archive
+	}
+	if err := enough(h.Size); err != nil {
+		return fmt.Errorf("%q has %d bytes: %w", h.Name, h.Size, err)
 	}
 	w, err := x.into.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, h.FileInfo().Mode(), o)
 	if err != nil {
 		return err
 	}
 	return errors.Join(copyContent(ctx, w, x.tar), w.Close())
+}
+
+// isSparse tells whether the archive leaves out the holes of a file.
+func isSparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }

@@ -213,7 +213,7 @@ func (c *copier) copyOne(ctx context.Context, src rootfs.Tree, m match, unpack b
 		return err
 	}
 	if unpack && info.Mode.IsRegular() {
-		if done, err := c.unpack(ctx, src, p); done || err != nil {
+		if done, err := c.unpack(ctx, src, *info, p); done || err != nil {
 			return err
 		}
 	}
