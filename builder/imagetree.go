@@ -139,7 +139,7 @@ func (t *imageTree) Open(p string) (io.ReadCloser, error) {
 		return nil, missing("open", p)
 	}
 	part := s.at[index]
-	return io.NopCloser(io.NewSectionReader(s.file, part.offset, part.size)), nil
+	return io.NopCloser(io.NewSectionReader(part.file, part.offset, part.size)), nil
 }
 
 // Close lets go of the files of layers, which are in the temporary directory.
@@ -148,7 +148,7 @@ func (t *imageTree) Close() error {
 	defer t.mu.Unlock()
 	var errs []error
 	for _, s := range t.spools {
-		errs = append(errs, s.file.Close())
+		errs = append(errs, s.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -156,11 +156,24 @@ func (t *imageTree) Close() error {
 // spool is a layer that was unpacked, and where in it the content of each of its
 // entries is.
 type spool struct {
-	file *os.File
-	at   []part
+	// tar is the layer as it is. sparse has the content of files with holes in
+	// them, which the tar has not; it is nil where there are none.
+	tar, sparse *os.File
+	at          []part
 }
 
-type part struct{ offset, size int64 }
+type part struct {
+	file         *os.File
+	offset, size int64
+}
+
+func (s *spool) Close() error {
+	err := s.tar.Close()
+	if s.sparse != nil {
+		err = errors.Join(err, s.sparse.Close())
+	}
+	return err
+}
 
 // counted notes how much was written.
 type counted struct {
@@ -184,7 +197,7 @@ func spoolLayer(l v1.Layer, temp string, most *limit.Budget) (_ *spool, err erro
 	if err != nil {
 		return nil, err
 	}
-	s, w := &spool{file: f}, &counted{w: f}
+	s, w := &spool{tar: f}, &counted{w: f}
 	// The tar's reader takes no more than it needs, so that what was written so
 	// far ends where an entry's content starts.
 	entries := image.NewEntryReader(io.TeeReader(rc, w), most)
@@ -193,11 +206,32 @@ func spoolLayer(l v1.Layer, temp string, most *limit.Budget) (_ *spool, err erro
 		if errors.Is(err, io.EOF) {
 			return s, nil
 		}
-		if err != nil {
-			return nil, errors.Join(err, s.file.Close())
+		at := part{f, w.n, e.Size}
+		if err == nil && entries.Sparse() {
+			at, err = s.expand(entries, temp)
 		}
-		s.at = append(s.at, part{w.n, e.Size})
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		s.at = append(s.at, at)
 	}
+}
+
+// expand writes out the content of a file with holes in it.
+func (s *spool) expand(r io.Reader, temp string) (part, error) {
+	if s.sparse == nil {
+		f, err := os.CreateTemp(temp, "layer-")
+		if err != nil {
+			return part{}, err
+		}
+		s.sparse = f
+	}
+	offset, err := s.sparse.Seek(0, io.SeekEnd)
+	if err != nil {
+		return part{}, err
+	}
+	size, err := io.Copy(s.sparse, r)
+	return part{s.sparse, offset, size}, err
 }
 
 // deltaTree is a tree with a layer on it that this build, or an earlier one,
