@@ -73,7 +73,7 @@ func TestHostileBases(t *testing.T) {
 				t.Fatal(err)
 			}
 			from := hostileBase(t, tt.Tar, tt.Tar)
-			for _, dest := range []string{"/"} {
+			for _, dest := range []string{"/", "/./"} { // which is another step
 				img, err := hostileBuild(t, c, plan.Scratch, plan.Step{Files: &plan.Files{
 					From: from, FromKind: plan.FromImage, Sources: []string{"/"}, Dest: dest,
 				}})

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"unicode/utf8"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -40,7 +41,7 @@ func (s *session) layerEntries(l v1.Layer, own bool) ([]image.Entry, error) {
 		return nil, err
 	}
 	var entries []image.Entry
-	key := fmt.Sprintf("v%d %s", FormatVersion, digest)
+	key := fmt.Sprintf("v%d.%d %s", FormatVersion, treeVersion, digest)
 	if s.Cache.Record(treeRecords, key, &entries) {
 		return entries, nil
 	}
@@ -48,10 +49,18 @@ func (s *session) layerEntries(l v1.Layer, own bool) ([]image.Entry, error) {
 	if own {
 		read = image.ReadOwnLayer
 	}
-	if entries, err = read(l); err != nil {
-		return nil, err
+	if entries, err = read(l); err != nil || !recordable(entries) {
+		return entries, err
 	}
 	return entries, s.Cache.SetRecord(treeRecords, key, entries)
+}
+
+// recordable tells whether JSON has all names as they are: it replaces in them
+// what is not UTF-8, and so would make one file of two.
+func recordable(entries []image.Entry) bool {
+	return !slices.ContainsFunc(entries, func(e image.Entry) bool {
+		return !utf8.ValidString(e.Path) || !utf8.ValidString(e.Link) || !utf8.ValidString(e.Uname) || !utf8.ValidString(e.Gname)
+	})
 }
 
 // place makes the entries of a layer out of files, which are where the copy

@@ -25,6 +25,8 @@ const (
 	// treeRecords and layerRecords are kinds of cache records.
 	treeRecords  = "entries"
 	layerRecords = "layers"
+	// treeVersion changes when a record of entries could be wrong, or has others.
+	treeVersion = 1
 )
 
 // stacker makes the layers of one target.
