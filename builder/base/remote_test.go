@@ -312,6 +312,15 @@ func TestRefused(t *testing.T) {
 			types.OCIImageIndex, `{"mediaType":"` + string(types.OCIManifestSchema1) + `","manifests":[]}`,
 			"the manifest is an index, but says it is application/vnd.oci.image.manifest.v1+json",
 		},
+		"layers and manifests in other letters": {types.OCIManifestSchema1, `{"LAYERS":[],"manifestſ":[]}`, "the manifest is both an image and an index"},
+		"a key twice": {
+			types.OCIManifestSchema1, `{"config":` + ociConfig + `,"layers":[],"layers":[]}`,
+			`reading manifest: it has "layers" twice`,
+		},
+		"a key twice in other letters": {
+			types.OCIManifestSchema1, `{"config":` + ociConfig + `,"layers":[],"CONFIG":` + ociConfig + `}`,
+			`reading manifest: it has "config" twice`,
+		},
 		"schema 1": {
 			types.DockerManifestSchema1, `{"schemaVersion":1,"fsLayers":[]}`,
 			"the manifest has the format of Docker before 1.10 (schema 1), which is not supported: push the image again",
@@ -355,6 +364,26 @@ func TestRefused(t *testing.T) {
 		"a digest that is none": {
 			types.OCIManifestSchema1, `{"config":` + ociConfig + `,"layers":[{"digest":"sha256:../../x","size":1}]}`,
 			"reading manifest: found non-hex character in hash: .",
+		},
+		"a digest in capital letters": {
+			types.OCIManifestSchema1, `{"config":` + ociConfig + `,"layers":[{"digest":"sha256:` + strings.Repeat("A", 64) + `","size":1}]}`,
+			"reading manifest: found non-hex character in hash: A",
+		},
+		"a config with a digest that leads out": {
+			types.OCIManifestSchema1, `{"config":{"mediaType":"` + string(types.OCIConfigJSON) + `","digest":"sha256:../../x","size":1},"layers":[]}`,
+			"reading manifest: found non-hex character in hash: .",
+		},
+		"more layers than can be stacked": {
+			types.OCIManifestSchema1, `{"config":` + ociConfig + `,"layers":[` + strings.Repeat(`{"digest":"`+zeros+`","size":1},`, 512) + `{"digest":"` + zeros + `","size":1}]}`,
+			"the manifest lists 513 layers, the limit is 512",
+		},
+		"more images than there are platforms": {
+			types.OCIImageIndex, `{"manifests":[` + strings.Repeat(asJSON(t, good)+",", 1024) + asJSON(t, good) + `]}`,
+			"the index lists 1025 manifests, the limit is 1024",
+		},
+		"a layer of a terabyte": {
+			types.OCIManifestSchema1, `{"config":` + ociConfig + `,"layers":[{"digest":"` + zeros + `","size":1099511627776}]}`,
+			"layer " + zeros + " has 1099511627776 bytes, the limit is 274877906944",
 		},
 		"a config that is too large": {
 			types.OCIManifestSchema1, `{"config":{"mediaType":"` + string(types.OCIConfigJSON) + `","digest":"` + zeros + `","size":4194305},"layers":[]}`,

@@ -117,7 +117,7 @@ func entries() []Layer {
 		{Name: "names that are not UTF-8", Tar: Tar(File("\xfe", "one"), File("\xff", "two!")), Files: with(`-rw-r--r-- 0:0 3 "/\xfe"`, `-rw-r--r-- 0:0 4 "/\xff"`)},
 		{Name: "names that move the cursor", Tar: Tar(File("\x1b[2Ja\nb", "x")), Files: with(`-rw-r--r-- 0:0 1 "/\x1b[2Ja\nb"`)},
 		{Name: "name that is too long for a file system", Tar: Tar(File(long, "x")), Files: with("-rw-r--r-- 0:0 1 /" + long)},
-		{Name: "file with holes", Tar: sparse("holes", "data", 100_000), Files: with("-rw-r--r-- 0:0 100000 /holes")},
+		{Name: "file with holes", Tar: Sparse("holes", "data", 100_000), Files: with("-rw-r--r-- 0:0 100000 /holes")},
 		{Name: "unknown type", Tar: Block('x'+1, "what", 0, nil) + Tar(File("a", "x")), Files: with("-rw-r--r-- 0:0 1 /a")},
 	}
 }
@@ -223,9 +223,9 @@ func Padded(content string) string {
 	return content + strings.Repeat("\x00", -len(content)&511)
 }
 
-// sparse is a tar with a file of which all but its start is a hole, in the old
+// Sparse is a tar with a file of which all but its start is a hole, in the old
 // format of GNU tar.
-func sparse(name, content string, size int) string {
+func Sparse(name, content string, size int) string {
 	return Block(tar.TypeGNUSparse, name, len(content), map[int]string{
 		257: "ustar  \x00",
 		386: fmt.Sprintf("%011o\x00%011o\x00", 0, len(content)),
