@@ -103,12 +103,17 @@ func shortDigests(s string) string { return fullDigest.ReplaceAllString(s, "$1")
 // not print: escape sequences, tabs, marks that change the writing direction.
 func oneLine(s string) string {
 	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
+	return visible(strings.TrimSpace(s))
+}
+
+// visible returns s with "?" for everything in it that does not print.
+func visible(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
-	}, strings.TrimSpace(s))
+	}, s)
 }
 
 // runeWidth returns how many columns r takes at most. It would rather say two

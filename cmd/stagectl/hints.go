@@ -34,9 +34,14 @@ func (a *app) printError(err error) {
 	}
 }
 
-// message has joined errors one below the other.
+// message has joined errors one below the other. What they repeat of files and
+// registries cannot move the cursor.
 func message(err error) string {
-	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "\n          ")
+	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	for i := range lines {
+		lines[i] = visible(strings.ReplaceAll(lines[i], "\t", "    "))
+	}
+	return strings.Join(lines, "\n          ")
 }
 
 // hint returns the remedy for err, or nothing.

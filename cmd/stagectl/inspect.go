@@ -289,13 +289,13 @@ func (in *inspected) print(w *strings.Builder, s style, files bool) error {
 	if len(in.Names) > 0 {
 		title = strings.Join(in.Names, ", ") + "  " + in.Platform
 	}
-	fmt.Fprintf(w, "%s\n%s\n\n", s.paint(bold, title), s.paint(dim, in.Digest.String()))
+	fmt.Fprintf(w, "%s\n%s\n\n", s.paint(bold, visible(title)), s.paint(dim, in.Digest.String()))
 	t := table{}
 	for _, row := range configRows(in.Config) {
-		t.add(row[0], row[1])
+		t.add(row[0], visible(row[1]))
 	}
 	for _, k := range sortedKeys(in.Notes) {
-		t.add("annotation", k+"="+in.Notes[k])
+		t.add("annotation", visible(k+"="+in.Notes[k]))
 	}
 	if err := t.write(w, "  "); err != nil {
 		return err
