@@ -112,14 +112,17 @@ type extraction struct {
 	// most is what the archive may unpack to: as a tar, and of files with holes
 	// what there is not in it.
 	most *limit.Budget
+	// entries is how many there were.
+	entries int
 }
 
 func (x *extraction) all(ctx context.Context, h *tar.Header) (err error) {
-	for n := 1; err == nil; n++ {
+	for err == nil {
+		x.entries++
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case n > limit.Entries:
+		case x.entries > limit.Entries:
 			return fmt.Errorf("it has more than %d entries", limit.Entries)
 		}
 		if err := x.entry(ctx, h); err != nil {

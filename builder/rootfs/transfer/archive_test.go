@@ -103,6 +103,7 @@ func TestAddArchive(t *testing.T) {
 		{"name that is too long", []tar.Header{{Name: strings.Repeat("x/", 2099) + "xx"}}, nil, "a name of 4200 bytes is too long"},
 		{"link that is too long", []tar.Header{symlink("a", strings.Repeat("x/", 2100))}, nil, "a name of 4200 bytes is too long"},
 		{"nobody's", []tar.Header{{Name: "a", Uid: -1}}, nil, "a belongs to -1:0, which is nobody"},
+		{"nobody's either", []tar.Header{{Name: "a", Gid: 1 << 32}}, nil, "a belongs to 0:4294967296, which is nobody"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
