@@ -16,7 +16,7 @@ import (
 	"github.com/stagectl/stagectl/builder/cache"
 )
 
-func open(t *testing.T, dir string) *cache.Cache {
+func open(t testing.TB, dir string) *cache.Cache {
 	t.Helper()
 	c, err := cache.Open(dir)
 	if err != nil {
@@ -63,7 +63,7 @@ func wantErrorIs(t *testing.T, err, want error) {
 }
 
 // files lists what is in a part of the cache that is not a directory.
-func files(t *testing.T, dir, part string) []string {
+func files(t testing.TB, dir, part string) []string {
 	t.Helper()
 	var names []string
 	top := filepath.Join(dir, part)
@@ -80,7 +80,7 @@ func files(t *testing.T, dir, part string) []string {
 	return names
 }
 
-func writeFile(t *testing.T, name string, content []byte) {
+func writeFile(t testing.TB, name string, content []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		t.Fatal(err)

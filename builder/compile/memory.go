@@ -84,10 +84,22 @@ func (c *Compiler) recall(p v1.Platform, dir string, s plan.GoSettings) (*memory
 	if m.modules, err = modules(env, dir); err != nil {
 		return nil, err
 	}
+	m.readGraph()
+	return m, nil
+}
+
+// readGraph reads what is remembered of packages, which is nothing where a
+// package is null: that nobody wrote.
+func (m *memory) readGraph() {
 	if !m.old.Record(graphRecords, m.key(), &m.graph) {
 		m.graph = graph{}
 	}
-	return m, nil
+	for _, n := range m.graph.Packages {
+		if n == nil {
+			m.graph = graph{}
+			return
+		}
+	}
 }
 
 // records are read only where the user wants that.
@@ -131,7 +143,7 @@ type listing struct {
 func (m *memory) known(g *patternGroup) ([][]Package, snapshot) {
 	now := snapshot{modules: m.modules, trees: g.trees()}
 	var l listing
-	if !m.old.Record(listingRecords, m.key(g.patterns...), &l) {
+	if !m.old.Record(listingRecords, m.key(g.patterns...), &l) || len(l.Mains) > len(g.places) {
 		return nil, now
 	}
 	names, ok := m.graph.closure(l.Packages...)
