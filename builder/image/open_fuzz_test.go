@@ -1,13 +1,19 @@
 package image_test
 
 import (
+	"archive/tar"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/stagectl/stagectl/builder/image"
 )
@@ -92,4 +98,89 @@ func readImage(t *testing.T, img v1.Image) {
 			}
 		}
 	}
+}
+
+// FuzzOpenSaved opens what `docker save` wrote before version 25, with any
+// documents and links between the entries.
+func FuzzOpenSaved(f *testing.F) {
+	one := tarOf(files{"one": "1"})
+	seed := files{}
+	s := seed.save("server:v1", one)
+	config := strings.ReplaceAll(seed[s.Config], "linux", "LINUX")
+	f.Add(`[{"Config":"config","RepoTags":["a:b"],"Layers":["layer"]}]`, config, one, "layer", `{}`)
+	f.Add(`[{"Config":"config","Layers":["link"]},{"Config":"config","RepoTags":null,"Layers":["./link/"]}]`, config, gzipped(one), "../layer", `null`)
+	f.Add(`[{"Config":"link","Layers":["../../etc/passwd"]}]`, `{"rootfs":{"diff_ids":["sha256:../../x"]}}`, "", "/etc/passwd", `{"x":{"y":"z"}}`)
+	f.Add(`[null,{}]`, `null`, zstded("x"), "link", ``)
+	f.Fuzz(func(t *testing.T, manifest, config, layer, link, repositories string) {
+		link, _, _ = strings.Cut(link, "\x00")
+		content := files{"manifest.json": manifest, "config": config, "layer": layer, "repositories": repositories}
+		var headers []tar.Header
+		for _, name := range slices.Sorted(maps.Keys(content)) {
+			headers = append(headers, tar.Header{Name: name, Typeflag: tar.TypeReg})
+		}
+		headers = append(headers, tar.Header{Name: "link", Typeflag: tar.TypeSymlink, Linkname: link})
+		readAll(t, writeFile(t, tarWith(content, headers...)))
+	})
+}
+
+// FuzzAssemble builds on an image with any configuration. What comes out is the
+// same each time, and to build on it changes it no further.
+func FuzzAssemble(f *testing.F) {
+	f.Add(`{"os":"linux","architecture":"amd64","config":{"Env":["A=b"],"Healthcheck":{"Test":["CMD","x"],"StartInterval":1000}},"rootfs":{"type":"layers"}}`)
+	f.Add(`{"history":[{"empty_layer":true},{},{"created":"2020-01-01T00:00:00Z"}],"config":{"OnBuild":["RUN x"],"Labels":{"a":""},"Volumes":{"/x":{}}}}`)
+	f.Add(`{"config":{"Healthcheck":{"StartInterval":-1}},"os.version":"1","variant":"v8","container":"x","created":"0001-01-01T00:00:00Z"}`)
+	f.Add(`{"Config":{"healthcheck":null},"rootfs":null}`)
+	f.Add(`null`)
+	f.Fuzz(func(t *testing.T, config string) {
+		files := newFiles()
+		files.list(files.blob(types.OCIManifestSchema1, asJSON(v1.Manifest{
+			SchemaVersion: 2, MediaType: types.OCIManifestSchema1, Config: files.blob(types.OCIConfigJSON, config), Layers: []v1.Descriptor{},
+		})))
+		file, err := image.Open(files.writeTar(t))
+		if err != nil {
+			return
+		}
+		defer file.Close()
+		spec := image.Spec{Platform: amd64, Epoch: time.Unix(0, 0)}
+		first := assembled(t, file.Images[0].Images[0].Image, spec)
+		if first == nil {
+			return
+		}
+		second := assembled(t, first, spec)
+		if second == nil {
+			t.Fatal("what was assembled cannot be built on")
+		}
+		if err := validate.Image(second); err != nil {
+			t.Error(err)
+		}
+		one, err := first.RawConfigFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := second.RawConfigFile()
+		if err != nil || string(one) != string(two) {
+			t.Errorf("the configuration is\n%s, and built on that\n%s (%v)", one, two, err)
+		}
+	})
+}
+
+// assembled returns an image twice made, or nil where the base is refused.
+func assembled(t *testing.T, base v1.Image, spec image.Spec) v1.Image {
+	t.Helper()
+	img, err := image.Assemble(base, spec)
+	if err != nil {
+		return nil
+	}
+	again, err := image.Assemble(base, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if two, err := again.Digest(); err != nil || one != two {
+		t.Errorf("once %s, once %s, %v", one, two, err)
+	}
+	return img
 }

@@ -117,8 +117,8 @@ func (a *app) prune(dir string, policy cache.Policy) error {
 func parseAge(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if days, ok := strings.CutSuffix(s, "d"); ok {
-		var n int
-		n, err = strconv.Atoi(days)
+		var n int64
+		n, err = strconv.ParseInt(days, 10, 17) // 179 years, which a time.Duration holds
 		d = time.Duration(n) * 24 * time.Hour
 	}
 	if err != nil || d < 0 {
@@ -138,7 +138,7 @@ func parseSize(s string) (int64, error) {
 			continue
 		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || n < 0 || n*u.size > 1e18 {
+		if size := n * u.size; err != nil || !(size >= 0 && size <= 1e18) { // NaN is neither
 			break
 		}
 		return int64(n * u.size), nil
