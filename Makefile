@@ -1,5 +1,5 @@
-# "make" lists the targets. Variables: RACE=1 (test), FUZZTIME (fuzz), VERSION
-# (build), CROSS (cross), BENCH (bench: the flags of testdata/bench).
+# "make" lists the targets. Variables: RACE=1 (test), FUZZTIME and FUZZ (fuzz),
+# VERSION (build), CROSS (cross), BENCH (bench: the flags of testdata/bench).
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -7,6 +7,7 @@ SHELL := bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 30s
+FUZZ ?= ^Fuzz
 CROSS ?= darwin/arm64 windows/amd64
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
@@ -41,12 +42,17 @@ lint: ## run golangci-lint, and shellcheck where it is installed
 	if command -v shellcheck >/dev/null; then shellcheck .ci/run testdata/e2e/*.sh; fi
 
 .PHONY: fuzz
-fuzz: ## run every fuzz test for FUZZTIME (30s)
-	@targets=$$(go test -list '^Fuzz' ./... | \
+fuzz: ## run every fuzz test for FUZZTIME (30s), or those that FUZZ matches
+	@targets=$$(go test -list '$(FUZZ)' ./... | \
 		awk '/^Fuzz/ { names[n++] = $$1 } $$1 == "ok" { for (i = 0; i < n; i++) print $$2, names[i]; n = 0 }'); \
+	failed=; \
 	while read -r package name; do \
-		[[ -z $$package ]] || go test -run '^$$' -fuzz "^$$name\$$" -fuzzminimizetime 5x -fuzztime $(FUZZTIME) "$$package" </dev/null; \
-	done <<<"$$targets"
+		[[ -n $$package ]] || continue; \
+		echo "$$name in $$package"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzzminimizetime 5x -fuzztime $(FUZZTIME) "$$package" </dev/null | \
+			awk '/^fuzz: elapsed/ { last = $$0; next } !/^(PASS$$|ok )/ { print } END { print "  " last }' || failed+=" $$name"; \
+	done <<<"$$targets"; \
+	[[ -z $$failed ]] || { echo "failed:$$failed" >&2; exit 1; }
 
 .PHONY: cover
 cover: ## print the test coverage of each package and of all

@@ -1,8 +1,11 @@
 package builder
 
 import (
+	"archive/tar"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/stagectl/stagectl/builder/cache"
+	"github.com/stagectl/stagectl/builder/image"
 	"github.com/stagectl/stagectl/builder/image/hostile"
 	"github.com/stagectl/stagectl/builder/limit"
 )
@@ -60,4 +64,88 @@ func readAt(t *imageTree, p string) (string, error) {
 	}
 	raw, err := io.ReadAll(rc)
 	return string(raw), errors.Join(err, rc.Close())
+}
+
+// FuzzImageTree takes any tar for the layer of an image. The builder sees the same
+// files with the same content as package image reads, before and after its cache
+// knows the layer.
+func FuzzImageTree(f *testing.F) {
+	for _, l := range hostile.Layers("/outside") {
+		f.Add([]byte(l.Tar))
+	}
+	c, err := cache.Open(f.TempDir())
+	if err != nil {
+		f.Fatal(err)
+	}
+	s := &session{Builder: Builder{Cache: c}}
+	temp := f.TempDir()
+	f.Fuzz(func(t *testing.T, content []byte) {
+		layers := []v1.Layer{
+			static.NewLayer([]byte(hostile.Base()), types.OCIUncompressedLayer), static.NewLayer(content, types.OCIUncompressedLayer),
+		}
+		for range 2 {
+			tree := s.imageTree("IMAGE", layers, temp)
+			sameFiles(t, tree, layers)
+			if err := tree.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if list, err := filepath.Glob(filepath.Join(temp, "*")); err == nil {
+			for _, name := range list {
+				_ = os.Remove(name)
+			}
+		}
+	})
+}
+
+// sameFiles compares the files of a tree with those of the merged layers.
+func sameFiles(t *testing.T, tree *imageTree, layers []v1.Layer) {
+	t.Helper()
+	all, err := image.ReadLayers(layers, nil)
+	if err != nil {
+		if _, err := tree.Lstat("/"); err == nil {
+			t.Error("the builder reads what package image refuses")
+		}
+		return
+	}
+	for _, e := range all[1] {
+		if e.Size > 1<<20 {
+			return // holes that would only take time
+		}
+	}
+	merged := image.Merge(all)
+	merged.Walk(func(e image.Entry) {
+		info, err := tree.Lstat(e.Path)
+		if err != nil || info != infoOf(e) {
+			t.Fatalf("%v is %+v, %v", e, info, err)
+		}
+		if e.Type != tar.TypeReg {
+			return
+		}
+		layer, index, _ := merged.Locate(e.Path)
+		if got, err := readAt(tree, e.Path); err != nil || got != contentOf(t, layers[layer], index) {
+			t.Errorf("%v has %d bytes, %.50q, %v", e, len(got), got, err)
+		}
+	})
+}
+
+// contentOf reads the content of an entry from the start of its layer.
+func contentOf(t *testing.T, l v1.Layer, index int) string {
+	t.Helper()
+	rc, err := l.Uncompressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rc.Close()
+	entries := image.NewEntryReader(rc, nil)
+	for range index + 1 {
+		if _, err := entries.Next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, err := io.ReadAll(entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
 }
