@@ -3,6 +3,7 @@ package image_test
 import (
 	"archive/tar"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -140,6 +141,26 @@ func TestOpenSavedLink(t *testing.T) {
 	}
 }
 
+// TestOpenSavedLinksOut has layers that are links out of the archive.
+func TestOpenSavedLinksOut(t *testing.T) {
+	for _, to := range []string{"/etc/passwd", "../../../../etc/passwd", "other/layer.tar"} {
+		for _, kind := range []byte{tar.TypeSymlink, tar.TypeLink} {
+			f := files{}
+			s := f.save("server:v1", tarOf(files{"one": "1"}))
+			s.Layers[0] = "other/layer.tar"
+			headers := []tar.Header{{Name: "other/layer.tar", Typeflag: kind, Linkname: to}}
+			for name := range f.listSaved(s) {
+				headers = append(headers, tar.Header{Name: name, Typeflag: tar.TypeReg})
+			}
+			want := "reading layer 1: reading other/layer.tar: file does not exist"
+			if to == "other/layer.tar" && kind == tar.TypeLink {
+				want = "reading layer 1: reading other/layer.tar: too many symbolic links"
+			}
+			wantError(t, writeFile(t, tarWith(f, headers...)), want)
+		}
+	}
+}
+
 func TestOpenSavedForeignLayer(t *testing.T) {
 	f := files{}
 	s := f.save("server:v1", "windows")
@@ -217,6 +238,22 @@ func TestOpenSavedRefuses(t *testing.T) {
 			s.Layers = append(s.Layers, s.Layers[0])
 		}, "lists 1 layers, manifest.json lists 2"},
 		{"missing layer", func(f files, s *saved) { delete(f, s.Layers[0]) }, "reading layer 1: reading " + digestOf(one).Hex + "/layer.tar: file does not exist"},
+		{"layer leads out", func(f files, s *saved) { s.Layers[0] = "../../../../etc/passwd" }, "reading layer 1: reading ../../../../etc/passwd: file does not exist"},
+		{"layer of the host", func(f files, s *saved) { s.Layers[0] = "/etc/passwd" }, "reading layer 1: reading /etc/passwd: file does not exist"},
+		{"config in the place of a layer", func(f files, s *saved) { s.Layers = []string{"manifest.json", s.Config} }, "lists 1 layers, manifest.json lists 2"},
+		{"many layers", func(f files, s *saved) {
+			cf := v1.ConfigFile{RootFS: v1.RootFS{DiffIDs: slices.Repeat([]v1.Hash{digestOf(one)}, 513)}}
+			f["config"] = asJSON(cf)
+			s.Config, s.Layers = "config", slices.Repeat(s.Layers, 513)
+		}, "it lists 513 layers, the limit is 512"},
+		{"repositories alone", func(f files, s *saved) {
+			delete(f, "manifest.json")
+			f["repositories"] = `{"server":{"v1":"../../etc"}}`
+		}, "neither an OCI layout nor a docker archive"},
+		{"layer's source in the place of what is there", func(f files, s *saved) {
+			delete(f, s.Layers[0])
+			s.LayerSources = map[string]v1.Descriptor{digestOf(one).String(): {MediaType: types.OCILayer, Digest: digestOf(one), Size: 1}}
+		}, "reading layer 1, " + digestOf(one).String() + ": file does not exist"},
 		{"hostile digest of a layer's source", func(f files, s *saved) {
 			s.LayerSources = map[string]v1.Descriptor{"sha256:../../x": {Digest: digestOf(one)}}
 		}, "reading manifest.json: found non-hex character"},

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/iotest"
 
@@ -440,4 +442,21 @@ func TestResolve(t *testing.T) {
 	}
 	_, err := f.Resolve("/loop")
 	wantError(t, err, "resolve /loop: too many levels of symbolic links")
+}
+
+// Each link may be as long as a path and lead through others: the steps are
+// counted, not only the links.
+func TestLongLinks(t *testing.T) {
+	link := "d" + strings.Repeat("/../d", 500)
+	lines := []string{"drwxr-xr-x 0:0 /d", "lrwxrwxrwx 0:0 /l0 -> " + link}
+	for i := range 20 {
+		lines = append(lines, fmt.Sprintf("lrwxrwxrwx 0:0 /l%d -> l%d/../%s", i+1, i, link))
+	}
+	f, _ := newFS(t, lower(lines...))
+	if p, err := f.Resolve("/l5/x"); p != "/d/x" || err != nil {
+		t.Errorf("through 6 links: %s, %v", p, err)
+	}
+	if p, err := f.Resolve("/l20/x"); !errors.Is(err, syscall.ELOOP) {
+		t.Errorf("through 21 links of 1000 elements: %s, %v, want ELOOP", p, err)
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/stagectl/stagectl/builder/limit"
 )
 
 // maxLinks is how many symbolic links one path may go through, as on Linux.
@@ -64,7 +66,10 @@ func (w walker) resolve(p string, follow bool) (found, error) {
 	if s.at, err = w.get(w.base); err != nil {
 		return found{}, err
 	}
-	for len(s.todo) > 0 {
+	for steps := 1; len(s.todo) > 0; steps++ {
+		if steps > limit.Steps {
+			return found{}, syscall.ELOOP
+		}
 		name := s.todo[0]
 		s.todo = s.todo[1:]
 		if err := s.step(name, follow); err != nil {
