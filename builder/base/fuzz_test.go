@@ -3,6 +3,7 @@ package base
 import (
 	"bytes"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,7 +39,7 @@ func FuzzManifest(f *testing.F) {
 		if len(m.Layers) > limit.Layers || len(m.Manifests) > limit.Manifests {
 			t.Errorf("%d layers, %d manifests", len(m.Layers), len(m.Manifests))
 		}
-		descs := append(m.Layers, m.Manifests...)
+		descs := slices.Concat(m.Layers, m.Manifests)
 		if m.Config != nil {
 			descs = append(descs, *m.Config)
 		}
