@@ -54,10 +54,10 @@ func ParseIgnore(name string, r io.Reader) (*Ignore, error) {
 
 // checkPattern finds what the matcher would only find at the first file.
 func checkPattern(p string) error {
-	if _, err := patternmatcher.New([]string{p}); err != nil {
-		return err
+	m, err := patternmatcher.New([]string{p})
+	if err == nil && m.Exclusions() {
+		m, err = patternmatcher.New([]string{"*", p}) // it is only tried on what is excluded
 	}
-	m, err := patternmatcher.New([]string{strings.TrimPrefix(p, "!")})
 	if err != nil {
 		return err
 	}

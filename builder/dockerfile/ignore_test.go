@@ -130,8 +130,9 @@ func TestIgnorePrunes(t *testing.T) {
 
 func TestIgnoreErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"a\n[\n!b[\n": ".dockerignore: malformed pattern \"[\": syntax error in pattern\n.dockerignore: malformed pattern \"!b[\": syntax error in pattern",
-		"a\n!\n":      `.dockerignore: malformed pattern "!": illegal exclusion pattern: "!"`,
+		"a\n[\n!b[\n":   ".dockerignore: malformed pattern \"[\": syntax error in pattern\n.dockerignore: malformed pattern \"!b[\": syntax error in pattern",
+		"a\n!\n":        `.dockerignore: malformed pattern "!": illegal exclusion pattern: "!"`,
+		"a\n!!b\\p/c\n": `.dockerignore: malformed pattern "!!b\\p/c": syntax error in pattern`,
 	} {
 		_, err := dockerfile.ParseIgnore(".dockerignore", strings.NewReader(text))
 		if err == nil || err.Error() != want {
