@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"github.com/stagectl/stagectl/builder/image"
+	"github.com/stagectl/stagectl/builder/image/hostile"
 )
 
 // layered adds an image whose layers are the given blobs, of which the config
@@ -72,6 +73,7 @@ func TestReadLayer(t *testing.T) {
 		{"gzip", gzipped(plain), types.OCILayer},
 		{"gzip of several members", gzipped(plain[:700]) + gzipped(plain[700:]), types.OCILayer},
 		{"zstd", zstded(plain), types.OCILayerZStd},
+		{"zstd with the largest window", hostile.ZstdWindow(27), types.OCILayerZStd},
 		{"plain", plain, types.OCIUncompressedLayer},
 		{"plain, wrong media type", plain, types.DockerLayer},
 		{"empty", "", types.OCIUncompressedLayer},
@@ -81,6 +83,8 @@ func TestReadLayer(t *testing.T) {
 			want := plain
 			if len(tt.content) < 2 {
 				want = tt.content
+			} else if strings.HasPrefix(tt.name, "zstd with") {
+				want = "x"
 			}
 			f := newFiles()
 			f.list(f.layered(f.blob(tt.mediaType, tt.content)))

@@ -368,6 +368,17 @@ func TestDeepTree(t *testing.T) {
 	}
 }
 
+// The last directory that is not too deep has nothing in it.
+func TestDeepestDirectory(t *testing.T) {
+	deep := strings.Repeat("d/", 2040)
+	tree := layers{{dir(deep), symlink("l", deep), file("l/e/e/e/e/e/e/e/y"), file("l/e/e/e/e/e/e/e/e/x"), file("l/e/e/e/e/e/e/e/e/e/z")}}.merge(t)
+	names := map[string]int{}
+	tree.Walk(func(e image.Entry) { names[path.Base(e.Path)]++ })
+	if diff := cmp.Diff(map[string]int{"d": 2040, "l": 1, "e": 8, "y": 1}, names); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
+	}
+}
+
 // TestManyWhiteouts takes very long if each marker looks at all there is.
 func TestManyWhiteouts(t *testing.T) {
 	var below, above []image.Entry

@@ -33,8 +33,8 @@ func Bombs() []Bomb {
 		{"gzip ratio", gzipBomb(), tooMuch},
 		{"gzip of many members", Gzip(zeroFile()) + strings.Repeat(Gzip(strings.Repeat("\x00", zeros)), pieces), tooMuch},
 		{"zstd ratio", ZstdBomb(), tooMuch},
-		// A frame header that asks for a window of 1 GiB, and one raw block.
-		{"zstd window", "\x28\xb5\x2f\xfd\x00\xa0\x09\x00\x00x", "window size"},
+		{"zstd window", ZstdWindow(28), "window size exceeded"},
+		{"zstd window of a gigabyte", ZstdWindow(30), "window size exceeded"},
 		{"zstd content of eight exabytes", "\x28\xb5\x2f\xfd\xe0\xff\xff\xff\xff\xff\xff\xff\x7f\x09\x00\x00x", "size exceeds configured limit"},
 		{"many entries", Zstd(ManyPaths()), "there are more than 4194304 files and directories"},
 	}
@@ -90,6 +90,12 @@ func ManyPaths() string {
 		b.WriteString(headerOf(tar.Header{Name: strings.Repeat(letter+"/", 2000) + "f", Typeflag: tar.TypeReg, Mode: 0o644}))
 	}
 	return b.String()
+}
+
+// ZstdWindow is a frame that asks for a window of 2 to the power of log bytes, and
+// has one raw block of a byte.
+func ZstdWindow(log byte) string {
+	return "\x28\xb5\x2f\xfd\x00" + string([]byte{(log - 10) << 3}) + "\x09\x00\x00x"
 }
 
 // Gzip compresses.

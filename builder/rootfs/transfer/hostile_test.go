@@ -55,7 +55,7 @@ func TestAddBombs(t *testing.T) {
 	tests := map[string]struct{ content, want string }{
 		"zstd ratio":  {hostile.ZstdBomb(), `"zeros" has 1107296256` + tooMuch},
 		"holes":       {hostile.Sparse("a", "data", 1<<33-1), `"a" has 8589934591` + tooMuch},
-		"zstd window": {"\x28\xb5\x2f\xfd\x00\xa0\x09\x00\x00x", "window size exceeded: the limit is 134217728"},
+		"zstd window": {hostile.ZstdWindow(28), "window size exceeded: the limit is 134217728"},
 		// The root as a file stands for nothing, and its content is passed over.
 		"what is passed over": {strings.Repeat(hostile.Zstd(hostile.Block('0', ".", 64<<20, nil)+strings.Repeat("\x00", 64<<20)), 17), "it unpacks to more than"},
 	}
