@@ -220,20 +220,6 @@ func TestDropSparesReplacement(t *testing.T) {
 	}
 }
 
-func TestUnreadableBlob(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root reads everything")
-	}
-	c := open(t, t.TempDir())
-	_, name := put(t, c, large)
-	if err := os.Chmod(name, 0); err != nil {
-		t.Fatal(err)
-	}
-	_, err := c.Verified(digest(large))
-	wantErrorIs(t, err, fs.ErrNotExist)
-	wantAgain(t, c, name)
-}
-
 // A digest that nobody has parsed may be a path; nothing there is touched.
 func TestMalformedDigest(t *testing.T) {
 	c := open(t, filepath.Join(t.TempDir(), "cache"))

@@ -211,7 +211,7 @@ func (p part) orphaned(name string) bool {
 	var a about
 	switch p.dir {
 	case recordsDir:
-		raw, err := os.ReadFile(name)
+		raw, err := readFile(name)
 		if err != nil {
 			return false
 		}
@@ -219,7 +219,7 @@ func (p part) orphaned(name string) bool {
 			return false
 		}
 	case linksDir:
-		raw, err := os.ReadFile(name + aboutSuffix)
+		raw, err := readFile(name + aboutSuffix)
 		if err != nil || json.Unmarshal(raw, &a) != nil {
 			return false
 		}

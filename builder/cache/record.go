@@ -33,18 +33,33 @@ func sumOf(b []byte) string {
 // points to is not to be used then.
 func (c *Cache) Record(kind, key string, value any) bool {
 	name := c.recordPath(kind, key)
-	content, err := os.ReadFile(name)
-	if err != nil {
+	content, err := readFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
 	rec, ok := parseRecord(content)
-	if !ok || rec.Key != key || json.Unmarshal(rec.Value, value) != nil {
-		_ = os.Remove(name)
+	if err != nil || !ok || rec.Key != key || json.Unmarshal(rec.Value, value) != nil {
+		_ = os.RemoveAll(name)
 		return false
 	}
 	c.touch(name)
 	return true
 }
+
+// readFile reads a file of the cache. What is no file is not opened: a pipe would
+// keep the reader waiting for ever, and a link leads out of the cache.
+func readFile(name string) ([]byte, error) {
+	info, err := os.Lstat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNoFile
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(name)
+}
+
+var errNoFile = errors.New("not a file")
 
 // parseRecord says false where the content is not what SetRecord wrote.
 func parseRecord(content []byte) (rec record, ok bool) {

@@ -66,7 +66,7 @@ func (c *Compiler) open(ctx context.Context, p v1.Platform, r *run) (*links, err
 
 // readSums reads what verify noted. What cannot be read counts as nothing.
 func (l *links) readSums() {
-	raw, err := os.ReadFile(l.aboutName())
+	raw, err := readFile(l.aboutName())
 	if err != nil || json.Unmarshal(raw, &l.about) != nil || l.Sums == nil {
 		l.Sums = map[string]string{}
 	}
@@ -76,13 +76,47 @@ func (l *links) close() { l.unlock() }
 
 func (l *links) aboutName() string { return l.dir + ".json" }
 
+// readFile reads what is a file. A pipe would keep its reader waiting for ever.
+func readFile(name string) ([]byte, error) {
+	info, err := os.Lstat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fs.ErrInvalid
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(name)
+}
+
+// writeAbout replaces the file as a whole, whatever is in its place.
+func (l *links) writeAbout() error {
+	raw, err := json.Marshal(l.about)
+	if err != nil {
+		return err
+	}
+	name := l.aboutName()
+	fresh := name + ".new" // the lock keeps others away
+	for _, old := range []string{fresh, name} {
+		if info, err := os.Lstat(old); err == nil && !info.Mode().IsRegular() {
+			if err := os.RemoveAll(old); err != nil {
+				return err
+			}
+		}
+	}
+	if err := os.WriteFile(fresh, raw, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(fresh, name)
+}
+
 // present describes the binaries that are there. What is no binary goes: the go
-// command would refuse to overwrite it.
+// command would refuse to overwrite it, or follow a link and overwrite something
+// elsewhere.
 func (l *links) present() map[string]os.FileInfo {
 	before := map[string]os.FileInfo{}
 	for _, name := range l.names {
 		file := filepath.Join(l.dir, name)
-		if info, err := os.Stat(file); err == nil && isELF(file) {
+		if info, err := os.Lstat(file); err == nil && info.Mode().IsRegular() && isELF(file) {
 			before[name] = info
 		} else {
 			_ = os.RemoveAll(file)
@@ -123,11 +157,7 @@ func (l *links) verify(before map[string]os.FileInfo, given map[string]early) (o
 		}
 		l.Sums[name] = sum
 	}
-	raw, err := json.Marshal(l.about)
-	if err == nil {
-		err = os.WriteFile(l.aboutName(), raw, 0o600)
-	}
-	if err != nil {
+	if err := l.writeAbout(); err != nil {
 		return false, fmt.Errorf("noting the digests of binaries: %w", err)
 	}
 	return ok, nil
