@@ -101,7 +101,7 @@ func (b *Builder) Build(ctx context.Context, p *plan.Plan, outputs ...Output) (*
 		return nil, err
 	}
 	defer s.close()
-	unpin, err := s.Cache.Pin()
+	unpin, err := s.Cache.Pin(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,6 +49,20 @@ func Open(dir string) (*Cache, error) {
 	return c, nil
 }
 
+// Check says early why nothing can be written into the cache. It leaves nothing
+// behind.
+func (c *Cache) Check() error {
+	f, err := c.temp("check-*")
+	if err == nil {
+		_, err = f.WriteString("x")
+		err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	if err != nil {
+		return fmt.Errorf("writing into the cache: %w", err)
+	}
+	return nil
+}
+
 // Dir returns the cache's directory, absolute.
 func (c *Cache) Dir() string { return c.dir }
 
@@ -62,17 +77,52 @@ func (c *Cache) path(part string, names ...string) string {
 }
 
 // Pin keeps Prune of any process away until release is called, which has to
-// happen, and before a Prune in the same goroutine.
-func (c *Cache) Pin() (release func(), err error) {
-	var f *lockedfile.File
-	err = retry(c.dir, func() (err error) {
-		f, err = lockedfile.OpenFile(c.path(lockName), os.O_CREATE|os.O_RDONLY, 0o600)
-		return err
+// happen, and before a Prune in the same goroutine. It waits for one that is at
+// work, for as long as ctx lives.
+func (c *Cache) Pin(ctx context.Context) (release func(), err error) {
+	return c.lock(ctx, func() (func(), error) {
+		f, err := lockedfile.OpenFile(c.path(lockName), os.O_CREATE|os.O_RDONLY, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		return func() { _ = f.Close() }, nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("locking cache: %w", err)
+}
+
+// exclude waits until nobody has pinned the cache, and keeps others away.
+func (c *Cache) exclude(ctx context.Context) (release func(), err error) {
+	return c.lock(ctx, lockedfile.MutexAt(c.path(lockName)).Lock)
+}
+
+// lock takes a lock, which itself knows no context.
+func (c *Cache) lock(ctx context.Context, take func() (func(), error)) (release func(), err error) {
+	type result struct {
+		release func()
+		err     error
 	}
-	return sync.OnceFunc(func() { _ = f.Close() }), nil
+	got := make(chan result, 1)
+	go func() {
+		var r result
+		r.err = retry(c.dir, func() (err error) {
+			r.release, err = take()
+			return err
+		})
+		got <- r
+	}()
+	select {
+	case r := <-got:
+		if r.err != nil {
+			return nil, fmt.Errorf("locking cache: %w", r.err)
+		}
+		return sync.OnceFunc(r.release), nil
+	case <-ctx.Done():
+		go func() {
+			if r := <-got; r.err == nil {
+				r.release()
+			}
+		}()
+		return nil, context.Cause(ctx)
+	}
 }
 
 // touch notes the use of a file. That it can't, on a read-only cache, only

@@ -55,7 +55,7 @@ func TestDeletedCache(t *testing.T) {
 		do   func(c *cache.Cache) error
 	}{
 		{"pin", func(c *cache.Cache) error {
-			release, err := c.Pin()
+			release, err := c.Pin(t.Context())
 			if err == nil {
 				release()
 			}
@@ -73,12 +73,13 @@ func TestDeletedCache(t *testing.T) {
 			return err
 		}},
 		{"set record", func(c *cache.Cache) error { return c.SetRecord("kind", "key", 1) }},
+		{"check", (*cache.Cache).Check},
 		{"usage", func(c *cache.Cache) error {
 			_, err := c.Usage()
 			return err
 		}},
 		{"prune", func(c *cache.Cache) error {
-			_, err := c.Prune(cache.Policy{})
+			_, err := c.Prune(t.Context(), cache.Policy{})
 			return err
 		}},
 	}
@@ -100,13 +101,14 @@ func TestWriteErrors(t *testing.T) {
 		do                   func(c *cache.Cache) error
 	}{
 		{"pin", "lock/x", "locking cache: ", func(c *cache.Cache) error {
-			_, err := c.Pin()
+			_, err := c.Pin(t.Context())
 			return err
 		}},
 		{"prune", "lock/x", "locking cache: ", func(c *cache.Cache) error {
-			_, err := c.Prune(cache.Policy{})
+			_, err := c.Prune(t.Context(), cache.Policy{})
 			return err
 		}},
+		{"check", "tmp", "writing into the cache: ", (*cache.Cache).Check},
 		{"create", "tmp", "creating cached blob: ", func(c *cache.Cache) error {
 			_, err := c.Create()
 			return err
@@ -126,7 +128,7 @@ func TestWriteErrors(t *testing.T) {
 			return err
 		}},
 		{"list for prune", "tmp", "listing cache: ", func(c *cache.Cache) error {
-			_, err := c.Prune(cache.Policy{})
+			_, err := c.Prune(t.Context(), cache.Policy{})
 			return err
 		}},
 	}

@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -50,7 +51,7 @@ func work(dir string) error {
 				return err
 			}
 		}
-		if _, err := c.Prune(cache.Policy{KeepBytes: 150_000}); err != nil {
+		if _, err := c.Prune(context.Background(), cache.Policy{KeepBytes: 150_000}); err != nil {
 			return err
 		}
 		if _, err := c.Usage(); err != nil {
@@ -62,7 +63,7 @@ func work(dir string) error {
 
 // workOn writes and reads in two pins, so that the blob may be gone between.
 func workOn(c *cache.Cache, key string, content []byte) error {
-	release, err := c.Pin()
+	release, err := c.Pin(context.Background())
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func workOn(c *cache.Cache, key string, content []byte) error {
 		return err
 	}
 	release()
-	if release, err = c.Pin(); err != nil {
+	if release, err = c.Pin(context.Background()); err != nil {
 		return err
 	}
 	defer release()

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,8 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-
-	"github.com/rogpeppe/go-internal/lockedfile"
 )
 
 // part is a part of the cache, by the name that users see.
@@ -131,26 +130,32 @@ type Policy struct {
 	// KeepBytes is how much may stay: what was used longest ago is removed
 	// until no more is left. Negative is no limit.
 	KeepBytes int64
+	// Locked, unless nil, is called when no build is running any more, and
+	// removing begins.
+	Locked func()
 }
 
 // Prune removes what the policy says, whatever builds that were killed left
-// half-written, and what is about directories that are no more. It reports what it removed, and waits for running builds
-// as they do for it.
-func (c *Cache) Prune(p Policy) (removed Usage, err error) {
-	var unlock func()
-	err = retry(c.dir, func() (err error) {
-		unlock, err = lockedfile.MutexAt(c.path(lockName)).Lock()
-		return err
-	})
+// half-written, and what is about directories that are no more. It reports what
+// it removed, and waits for running builds as they do for it. When ctx ends, the
+// rest stays.
+func (c *Cache) Prune(ctx context.Context, p Policy) (removed Usage, err error) {
+	unlock, err := c.exclude(ctx)
 	if err != nil {
-		return removed, fmt.Errorf("locking cache: %w", err)
+		return removed, err
 	}
 	defer unlock()
+	if p.Locked != nil {
+		p.Locked()
+	}
 	entries, err := c.stale(p)
 	if err != nil {
 		return removed, fmt.Errorf("listing cache: %w", err)
 	}
 	for _, e := range entries {
+		if ctx.Err() != nil {
+			return removed, context.Cause(ctx)
+		}
 		for _, name := range []string{e.name, e.name + aboutSuffix} {
 			if err := os.RemoveAll(name); err != nil {
 				return removed, fmt.Errorf("pruning cache: %w", err)

@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -134,7 +135,7 @@ func TestPrune(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := filled(t)
-			gone, err := c.Prune(tt.policy)
+			gone, err := c.Prune(t.Context(), tt.policy)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,7 +168,7 @@ func TestPruneSparesWhatWasRead(t *testing.T) {
 	if !c.Record("kind", "bb", &value) {
 		t.Fatal("there is no record")
 	}
-	if _, err := c.Prune(cache.Policy{UnusedSince: at(2), KeepBytes: -1}); err != nil {
+	if _, err := c.Prune(t.Context(), cache.Policy{UnusedSince: at(2), KeepBytes: -1}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{digest([]byte("bb")).Hex}, files(t, c.Dir(), "blobs/sha256")); diff != "" {
@@ -185,7 +186,7 @@ func TestPruneEmpty(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(c.Links(), "l"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	gone, err := c.Prune(cache.Policy{})
+	gone, err := c.Prune(t.Context(), cache.Policy{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,18 +204,18 @@ func TestPruneEmpty(t *testing.T) {
 func TestPinKeepsPruneAway(t *testing.T) {
 	c := open(t, t.TempDir())
 	put(t, c, large)
-	first, err := c.Pin()
+	first, err := c.Pin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := open(t, c.Dir()).Pin()
+	second, err := open(t, c.Dir()).Pin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	started, done := make(chan struct{}), make(chan error, 1)
 	go func() {
 		close(started)
-		_, err := c.Prune(cache.Policy{})
+		_, err := c.Prune(t.Context(), cache.Policy{})
 		done <- err
 	}()
 	<-started
@@ -239,7 +240,7 @@ func TestPinKeepsPruneAway(t *testing.T) {
 		t.Errorf("blobs %q, want none after the prune", got)
 	}
 	// And afterwards the lock is free.
-	release, err := c.Pin()
+	release, err := c.Pin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +269,7 @@ func TestPruneOrphans(t *testing.T) {
 	}
 	writeFile(t, filepath.Join(c.Links(), "unsaid", "binary"), []byte("x"))
 	put(t, c, []byte("blob"))
-	removed, err := c.Prune(cache.Policy{KeepBytes: -1})
+	removed, err := c.Prune(t.Context(), cache.Policy{KeepBytes: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,5 +289,17 @@ func TestPruneOrphans(t *testing.T) {
 	var a about
 	if c.Record("gone", "key", &a) {
 		t.Error("the record of a directory that is gone is still there")
+	}
+}
+
+// A prune that is called off while it removes keeps the rest.
+func TestPruneHeedsContext(t *testing.T) {
+	c := open(t, t.TempDir())
+	put(t, c, large)
+	ctx, cancel := context.WithCancel(t.Context())
+	removed, err := c.Prune(ctx, cache.Policy{Locked: cancel})
+	wantErrorIs(t, err, context.Canceled)
+	if removed.Files != 0 || len(files(t, c.Dir(), "blobs")) != 1 {
+		t.Errorf("removed %+v", removed)
 	}
 }

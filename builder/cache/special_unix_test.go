@@ -78,7 +78,7 @@ func TestSpecialFiles(t *testing.T) {
 				_ = os.Remove(name)
 				tt.put(t, name)
 			}
-			if _, err := c.Prune(cache.Policy{}); err != nil {
+			if _, err := c.Prune(t.Context(), cache.Policy{}); err != nil {
 				t.Fatal(err)
 			}
 			for _, name := range []string{name, record, link, link + ".json"} {

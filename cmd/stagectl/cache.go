@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -33,8 +34,8 @@ func newCacheDuCommand(a *app, dir *string) *cobra.Command {
 		Use:   "du",
 		Short: "Show what the cache takes",
 		Args:  usageArgs(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error {
-			c, release, err := a.openCache(*dir)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, release, err := a.openCache(cmd.Context(), *dir)
 			if err != nil {
 				return err
 			}
@@ -76,7 +77,7 @@ func newCachePruneCommand(a *app, dir *string) *cobra.Command {
 		Long: `Remove what was not used for a while or is more than the cache may take, the
 longest unused first. Without flags, all of it. Nothing but time is lost.`,
 		Args: usageArgs(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			policy := cache.Policy{}
 			if olderThan != "" {
 				age, err := parseAge(olderThan)
@@ -92,7 +93,7 @@ longest unused first. Without flags, all of it. Nothing but time is lost.`,
 				}
 				policy.KeepBytes = n
 			}
-			return a.prune(*dir, policy)
+			return a.prune(cmd.Context(), *dir, policy)
 		},
 	}
 	cmd.Flags().StringVar(&olderThan, "older-than", "", "remove what was not used for `AGE`, as 36h or 30d")
@@ -100,13 +101,21 @@ longest unused first. Without flags, all of it. Nothing but time is lost.`,
 	return cmd
 }
 
-func (a *app) prune(dir string, policy cache.Policy) error {
-	c, release, err := a.openCache(dir)
+// patience is how long a prune waits without a word.
+const patience = time.Second
+
+func (a *app) prune(ctx context.Context, dir string, policy cache.Policy) error {
+	c, release, err := a.openCache(ctx, dir)
 	if err != nil {
 		return err
 	}
 	release() // Prune waits for whoever uses the cache
-	removed, err := c.Prune(policy)
+	notice := time.AfterFunc(patience, func() {
+		_, _ = fmt.Fprintln(a.Stderr, "waiting for the end of the builds that use the cache")
+	})
+	policy.Locked = func() { notice.Stop() }
+	defer notice.Stop()
+	removed, err := c.Prune(ctx, policy)
 	if err != nil {
 		return err
 	}

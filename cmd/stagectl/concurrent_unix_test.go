@@ -43,8 +43,8 @@ func TestConcurrentBuilds(t *testing.T) {
 	for i := range processes {
 		g.Go(func() error { return build(i) })
 	}
-	for range 3 {
-		g.Go(func() error { return run("cache", "prune") })
+	for _, what := range [][]string{nil, {"--older-than", "0s"}, {"--keep-size", "0"}, {"--older-than", "1h"}} {
+		g.Go(func() error { return run(append([]string{"cache", "prune"}, what...)...) })
 	}
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
