@@ -139,8 +139,8 @@ func parseMode(s string) (fs.FileMode, error) {
 	return mode, nil
 }
 
-// formatMode is the inverse of parseMode.
-func formatMode(mode fs.FileMode) string {
+// FormatMode writes permission bits as chmod takes them, in octal.
+func FormatMode(mode fs.FileMode) string {
 	n := uint64(mode.Perm())
 	for _, b := range specialBits {
 		if mode&b.mode != 0 {
@@ -163,7 +163,7 @@ type copyJSON struct {
 func (c Copy) MarshalJSON() ([]byte, error) {
 	out := copyJSON{copyFields: copyFields(c)}
 	if c.Mode != nil {
-		out.Mode = formatMode(*c.Mode)
+		out.Mode = FormatMode(*c.Mode)
 	}
 	return json.Marshal(out)
 }

@@ -14,28 +14,41 @@ import (
 
 func newPlanCommand(a *app) *cobra.Command {
 	o := &buildOptions{}
-	asJSON := false
+	var f planShow
 	cmd := &cobra.Command{
 		Use:   "plan [build's flags] [PACKAGE...] | -f DOCKERFILE [build's flags] [CONTEXT]",
 		Short: "Show what build would do",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.plan(cmd.Context(), o, args, asJSON)
+			return a.plan(cmd.Context(), o, args, f)
 		},
 	}
 	o.register(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "show the plan of a Dockerfile as JSON, too")
+	cmd.Flags().BoolVar(&f.json, "json", false, "show the plan of a Dockerfile as JSON, too")
+	cmd.Flags().BoolVar(&f.dockerfile, "dockerfile", false, "print the Dockerfile by which Docker makes the same out of packages")
 	cmd.SetHelpFunc(func(*cobra.Command, []string) { _, _ = io.WriteString(a.Stdout, planHelp) })
 	return cmd
 }
 
-func (a *app) plan(ctx context.Context, o *buildOptions, patterns []string, asJSON bool) error {
+// planShow are the flags that say how a plan is shown.
+type planShow struct{ json, dockerfile bool }
+
+func (a *app) plan(ctx context.Context, o *buildOptions, patterns []string, show planShow) error {
+	switch {
+	case show.dockerfile && o.given():
+		return usagef("--dockerfile is for packages: with -f there is a Dockerfile already")
+	case show.dockerfile && show.json:
+		return usagef("--dockerfile and --json exclude each other")
+	}
 	w, err := a.prepare(ctx, o, patterns)
 	if err != nil {
 		return err
 	}
 	defer w.close()
 	w.progress.Close()
-	if o.given() && !asJSON {
+	if show.dockerfile {
+		return a.printDockerfile(ctx, w)
+	}
+	if o.given() && !show.json {
 		return a.printFindings(builder.Check(w.plan, o.allowHostExec))
 	}
 	raw, err := json.MarshalIndent(w.plan, "", "  ")
