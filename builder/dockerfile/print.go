@@ -276,13 +276,15 @@ func (w *printer) head() []string {
 	if rel, err := filepath.Rel(w.plan.Dir, w.Context); err == nil {
 		context = filepath.ToSlash(rel)
 	}
+	static := slices.ContainsFunc(w.images, func(img *printed) bool { return img.base == plan.Static })
+	if static {
+		lines = append(lines, "#   echo FROM static | stagectl build -f - -t static --load")
+	}
 	for _, img := range w.images {
 		lines = append(lines, "#   "+w.command(img)+" "+shellWord(context))
 	}
-	if slices.ContainsFunc(w.images, func(img *printed) bool { return img.base == plan.Static }) {
-		lines = append(lines,
-			"# static is the base that stagectl has built in. Docker gets it by:",
-			"#   echo FROM static | stagectl build -f - -t static --load")
+	if static {
+		lines = append(lines, "# static is the base that stagectl has built in: the first line gives it to Docker.")
 	}
 	if _, err := fs.Stat(w.Files, ".dockerignore"); err == nil {
 		lines = append(lines, "# What the .dockerignore leaves out is not there for Docker: nothing of that may be compiled or copied.")
