@@ -172,3 +172,18 @@ func checkFile(t testing.TB, file, text string) {
 	}
 	equal(t, file, string(data), text)
 }
+
+// fileDigest is the digest of a file's content.
+func fileDigest(t testing.TB, file string) string {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	digest, _, err := v1.SHA256(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest.String()
+}

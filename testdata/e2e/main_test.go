@@ -33,6 +33,10 @@ type setup struct {
 	// downloaded, and PublicErr is why there is none.
 	Public    string
 	PublicErr string
+	// Releases is a module proxy that lists the releases of Go, and TutorialErr
+	// is why the one of the tutorial is not in the module cache.
+	Releases    string
+	TutorialErr string
 }
 
 // env is the setup in the tests process, and services what runs there.

@@ -63,6 +63,7 @@ func prepare(ctx context.Context, dir string) (setup, error) {
 		Stagectl: filepath.Join(dir, "stagectl"),
 		Source:   filepath.Join(dir, "src"),
 		Public:   filepath.Join(dir, "public"),
+		Releases: filepath.Join(dir, "releases"),
 	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -86,6 +87,9 @@ func prepare(ctx context.Context, dir string) (setup, error) {
 	}
 	if err := fetchPublic(ctx, s.Public); err != nil {
 		s.PublicErr = err.Error()
+	}
+	if err := fetchTutorialGo(ctx, s.Releases); err != nil {
+		s.TutorialErr = err.Error()
 	}
 	return s, nil
 }
@@ -168,9 +172,14 @@ func goEnv(ctx context.Context, dir string) (map[string]string, error) {
 
 // goRun runs the host's go in dir and returns its standard output.
 func goRun(ctx context.Context, dir string, args ...string) (string, error) {
+	return goRunEnv(ctx, dir, nil, args...)
+}
+
+// goRunEnv is goRun with more in the environment.
+func goRunEnv(ctx context.Context, dir string, vars []string, args ...string) (string, error) {
 	var stderr strings.Builder
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.Stderr = dir, &stderr
+	cmd.Dir, cmd.Stderr, cmd.Env = dir, &stderr, append(os.Environ(), vars...)
 	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, stderr.String())
