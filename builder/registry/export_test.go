@@ -13,3 +13,6 @@ func (c *Client) SetPrivate(f func(netip.AddrPort) bool) { c.private = f }
 
 // IsPrivate is what says so otherwise.
 var IsPrivate = isPrivate
+
+// Dialed is what tells connections that did not come about from others.
+var Dialed = dialed

@@ -179,10 +179,11 @@ func discard(body io.ReadCloser) {
 }
 
 // dialed tells whether err is that of a connection that did not come about, and
-// whether a name server had no time for it.
+// whether a name server had no time for it. Without any network, which package
+// net counts as temporary as well, there is nothing to wait for.
 func dialed(err error) (failed, temporary bool) {
 	var op *net.OpError
 	var dns *net.DNSError
 	failed = errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")
-	return failed, errors.As(err, &dns) && dns.IsTemporary
+	return failed, errors.As(err, &dns) && dns.IsTemporary && !strings.Contains(dns.Err, "network is unreachable")
 }
