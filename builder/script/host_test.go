@@ -313,7 +313,7 @@ func TestMounts(t *testing.T) {
 	must(t, err)
 	r := w.run(t, f, run)
 	must(t, r.err)
-	if want := "sumFhushhush\ngo.sum\nsub\n/t\n/go/pkg/mod\n"; r.stdout != want {
+	if want := "sumFhushhush\ngo.sum\nsub\n/go/pkg/mod\n/t\n"; r.stdout != want {
 		t.Errorf("got %q, want %q\n%s", r.stdout, want, r.stderr)
 	}
 	wantChanges(t, f, "drwxr-xr-x 0:0 /go", "drwxr-xr-x 0:0 /go/pkg", "drwxr-xr-x 0:0 /go/pkg/mod", "-rw-r--r-- 0:0 /go/pkg/mod/w w\n", "-rw-r--r-- 0:0 /out y\n")

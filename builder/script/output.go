@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"path"
@@ -21,8 +20,9 @@ var outputCommands = map[string]command{
 	"base64":    {run: runBase64, flags: flagSpec{short: "dw:", long: map[string]string{"decode": "d", "wrap": "w"}}},
 	"sha256sum": {run: runSum(sha256.New), flags: sumFlags},
 	"sha512sum": {run: runSum(sha512.New), flags: sumFlags},
-	"ls": {run: runLs, flags: flagSpec{short: "laAhR1dFtrSin", long: map[string]string{
-		"all": "a", "almost-all": "A", "human-readable": "h", "recursive": "R", "directory": "d", "color": "F",
+	"ls": {run: runLs, flags: flagSpec{short: "laAhR1dFtrSn", long: map[string]string{
+		"all": "a", "almost-all": "A", "human-readable": "h", "recursive": "R", "directory": "d", "reverse": "r",
+		"classify": "F", "color": "1", // not a terminal, so there are no colours, and one name a line
 	}}},
 }
 
@@ -176,61 +176,3 @@ func (c *call) checkSums(sum func(string) (string, error)) int {
 }
 
 // runLs lists names, and with -l what matters of them in a fixed form.
-func runLs(c *call) int {
-	args := c.flags.args()
-	if len(args) == 0 {
-		args = []string{"."}
-	}
-	status := 0
-	for i, p := range args {
-		if len(args) > 1 && c.isDir(p, true) && !c.has('d') {
-			c.printf("%s%s:\n", map[bool]string{true: "\n"}[i > 0], p)
-		}
-		if err := c.ls(p); err != nil {
-			status = c.fail(err)
-		}
-	}
-	return status
-}
-
-func (c *call) ls(p string) error {
-	info, err := c.stage.Lstat(c.path(p))
-	if err != nil {
-		return err
-	}
-	if !c.isDir(p, true) || c.has('d') {
-		c.lsLine(p, info.Mode.String(), info.UID, info.GID, info.Size, info.Link)
-		return nil
-	}
-	list, err := c.stage.ReadDir(c.path(p))
-	if err != nil {
-		return err
-	}
-	for _, child := range list {
-		if name := path.Base(child.Path); name[0] != '.' || c.any("aA") {
-			c.lsLine(name, child.Mode.String(), child.UID, child.GID, child.Size, child.Link)
-		}
-	}
-	if !c.has('R') {
-		return nil
-	}
-	for _, child := range list {
-		if child.IsDir() {
-			c.printf("\n%s:\n", child.Path)
-			if err := c.ls(child.Path); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (c *call) lsLine(name, mode string, uid, gid int, size int64, link string) {
-	if c.has('l') || c.has('n') {
-		name = fmt.Sprintf("%s 1 %d %d %d Jan  1  1970 %s", mode, uid, gid, size, name)
-		if link != "" {
-			name += " -> " + link
-		}
-	}
-	c.printf("%s\n", name)
-}

@@ -46,7 +46,12 @@ b'; echo a.b | sed 's/\./-/'; echo a | sed 's/b*/x/'`, "hippo\n[x]\na\nb\nb\na\n
 		{"find /d -name '*.go'; find /d -type d; find /d -type f -not -name '*.go'; find /d -maxdepth 1 -mindepth 1 -type f -o -empty -type d", "/d/a.go\n/d/e/b.go\n/d\n/d/e\n/d/empty\n/d/e/c.txt\n/d/a.go\n/d/empty\n"},
 		{"cd /d; find . -path './e/*' -exec echo got {} \\; ; find . \\( -name a.go -o -name c.txt \\) -print0 | xargs -0 -n1 echo; find e -prune", "got ./e/b.go\ngot ./e/c.txt\n./a.go\n./e/c.txt\ne\n"},
 		{"printf 'a b\\nc' | xargs echo; printf 'a\\nb' | xargs -I{} echo '<{}>'; echo | xargs -r echo no; printf '\"a b\" c' | xargs -n1", "a b c\n<a>\n<b>\na b\nc\n"},
-		{"ls /d; ls -a /d/e; ls -d /d; ls -l /d/a.go", "a.go\ne\nempty\nb.go\nc.txt\n/d\n-rw-r--r-- 1 5 6 9 Jan  1  1970 /d/a.go\n"},
+		{"ls /d; ls -A /d/e; ls -d /d; ls -l /d/a.go", "a.go\ne\nempty\nb.go\nc.txt\n/d\n-rw-r--r-- 1 5 6 9 Jan  1  1970 /d/a.go\n"},
+		{"cd /d; ls -a e; ls e/ a.go; ls empty e; ls -R; ls -r /d; ls -F . | head -n2; ls -d e a.go",
+			".\n..\nb.go\nc.txt\n" + "a.go\n\ne/:\nb.go\nc.txt\n" + "e:\nb.go\nc.txt\n\nempty:\n" +
+				".:\na.go\ne\nempty\n\n./e:\nb.go\nc.txt\n\n./empty:\n" + "empty\ne\na.go\n" + "a.go\ne/\n" + "a.go\ne\n"},
+		{"cd /tmp; head -c 1500 /dev/zero > big; echo x > small; chmod 4711 small; ls -lhS; ls -ld /tmp; ls none 2> /dev/null || echo $?",
+			"-rw-r--r-- 1 0 0 1.5K Jan  1  1970 big\n-rws--x--x 1 0 0 2 Jan  1  1970 small\ndrwxrwxrwt 1 0 0 0 Jan  1  1970 /tmp\n1\n"},
 		{"readlink /ln; readlink -f /ln; realpath /d/../ln; readlink /d || echo $?; readlink -f /no/such || echo no", "d/a.go\n/d/a.go\n/d/a.go\n1\nno\n"},
 		{"date +%Y-%m-%dT%H:%M:%SZ; date -u; date +%s; date -u -d @0 +%F; date -Iseconds; date -I; date '+%-d %e %j %u %%'", "2026-03-04T05:06:07Z\nWed Mar  4 05:06:07 UTC 2026\n1772600767\n1970-01-01\n2026-03-04T05:06:07+00:00\n2026-03-04\n4  4 063 3 %\n"},
 		{"uname -m; uname; arch; dpkg --print-architecture; apk --print-arch; hostname; nproc", "aarch64\nLinux\naarch64\narm64\naarch64\nbuildkitsandbox\n1\n"},
