@@ -12,7 +12,7 @@ CROSS ?= darwin/arm64 windows/amd64
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # The go command's "./..." leaves out what is below testdata.
-testdata := $(foreach dir,e2e bench,$(if $(wildcard testdata/$(dir)/*.go),./testdata/$(dir)/...))
+testdata := $(foreach dir,e2e bench build/corpus,$(if $(wildcard testdata/$(dir)/*.go),./testdata/$(dir)/...))
 
 .PHONY: help
 help: ## list the targets

@@ -9,14 +9,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
-	"golang.org/x/tools/txtar"
 
 	"github.com/stagectl/stagectl/builder"
 	"github.com/stagectl/stagectl/builder/base"
@@ -25,104 +25,90 @@ import (
 	"github.com/stagectl/stagectl/builder/golang"
 	"github.com/stagectl/stagectl/builder/image"
 	"github.com/stagectl/stagectl/builder/plan"
+	"github.com/stagectl/stagectl/testdata/build/corpus"
 )
 
 // TestDockerfiles builds testdata/build/*.txtar: a Dockerfile and its context, and
-// as wanted the image's files, in image.txt, with its configuration. alpine and
-// golang are made here: no case needs any network.
+// as wanted the image's files, in image.txt, with its configuration. The bases
+// are made here: no case needs any network.
 func TestDockerfiles(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join("..", "testdata", "build", "*.txtar"))
-	if err != nil || len(files) < 20 {
-		t.Fatalf("%d cases: %v", len(files), err)
+	cases, err := corpus.Load(filepath.Join("..", "testdata", "build"))
+	if err != nil || len(cases) < 80 {
+		t.Fatalf("%d cases: %v", len(cases), err)
 	}
-	shared := t.TempDir()
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
+	layouts := corpusBases(t)
+	shared := filepath.Join(t.TempDir(), "cache")
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := c.Write(dir); err != nil {
 				t.Fatal(err)
 			}
-			at := slices.IndexFunc(archive.Files, func(f txtar.File) bool { return f.Name == "image.txt" })
-			want := ""
-			if at >= 0 {
-				want = string(archive.Files[at].Data)
-				archive.Files = slices.Delete(archive.Files, at, at+1)
-			}
-			dir := t.TempDir()
-			for _, f := range archive.Files {
-				writeFile(t, filepath.Join(dir, filepath.FromSlash(f.Name)), string(f.Data))
-			}
-			got := buildDockerfile(t, dir, filepath.Join(shared, "cache"))
-			if again := buildDockerfile(t, dir, filepath.Join(shared, "cache")); again != got {
+			got := buildDockerfile(t, c, dir, layouts, shared)
+			if again := buildDockerfile(t, c, dir, layouts, shared); again != got {
 				t.Errorf("out of the cache comes something else (-first +second):\n%s", cmp.Diff(got, again))
 			}
 			if *update {
-				archive.Files = append(archive.Files, txtar.File{Name: "image.txt", Data: []byte(got)})
-				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+				if err := c.Update(got); err != nil {
 					t.Fatal(err)
 				}
 				return
 			}
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := cmp.Diff(c.Image, got); diff != "" {
 				t.Errorf("image (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-func writeFile(t *testing.T, name, content string) {
+// corpusBases is a directory with the layouts of the bases.
+func corpusBases(t *testing.T) string {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	for _, name := range corpus.Bases {
+		img, err := corpus.Base(name, "amd64", []byte("x"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := layout.Write(filepath.Join(dir, name), empty.Index)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.AppendImage(img); err != nil {
+			t.Fatal(err)
+		}
 	}
-	mode := os.FileMode(0o644)
-	if strings.HasPrefix(content, "#!") {
-		mode = 0o755
-	}
-	if err := os.WriteFile(name, []byte(content), mode); err != nil {
-		t.Fatal(err)
-	}
+	return dir
 }
 
 // buildDockerfile returns the image as text.
-func buildDockerfile(t *testing.T, dir, cacheDir string) string {
+func buildDockerfile(t *testing.T, cs *corpus.Case, dir, layouts, cacheDir string) string {
 	t.Helper()
 	c, err := cache.Open(cacheDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	layouts := t.TempDir()
-	for _, name := range []string{"alpine", "golang"} {
-		if err := smallBase(filepath.Join(layouts, name), name); err != nil {
-			t.Fatal(err)
-		}
-	}
 	host := &golang.Host{Env: append(os.Environ(), "GOPROXY=off", "GOFLAGS=", "GOTOOLCHAIN=local"), Offline: true}
 	bases := &base.Resolver{Dir: layouts, Cache: c}
 	platform := v1.Platform{OS: "linux", Architecture: "amd64"}
-	raw, err := os.ReadFile(filepath.Join(dir, "Dockerfile"))
+	file, err := dockerfile.Parse("Dockerfile", strings.NewReader(cs.Dockerfile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := dockerfile.Parse("Dockerfile", bytes.NewReader(raw))
-	if err != nil {
-		t.Fatal(err)
+	opts := corpusOptions(cs)
+	opts.BuildPlatform, opts.TargetPlatform = platform, platform
+	opts.Resolve = func(ref string, p v1.Platform) (*v1.ConfigFile, error) {
+		if tag, ok := golang.Tag(ref); ok {
+			release, err := host.Find(t.Context(), tag)
+			return &v1.ConfigFile{Config: golang.Config(tag, release)}, err
+		}
+		img, err := bases.Image(t.Context(), ref, p)
+		if err != nil {
+			return nil, err
+		}
+		return img.ConfigFile()
 	}
-	stages, err := file.Stages(dockerfile.Options{
-		BuildPlatform: platform, TargetPlatform: platform,
-		BuildContexts: map[string]string{"alpine": "oci-layout://alpine"},
-		Resolve: func(ref string, p v1.Platform) (*v1.ConfigFile, error) {
-			if tag, ok := golang.Tag(ref); ok {
-				release, err := host.Find(t.Context(), tag)
-				return &v1.ConfigFile{Config: golang.Config(tag, release)}, err
-			}
-			img, err := bases.Image(t.Context(), ref, p)
-			if err != nil {
-				return nil, err
-			}
-			return img.ConfigFile()
-		},
-	})
+	stages, err := file.Stages(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,6 +138,25 @@ func buildDockerfile(t *testing.T, dir, cacheDir string) string {
 	return imageText(t, img)
 }
 
+// corpusOptions are what the flags of a case say, with the bases in the place of
+// those of a registry.
+func corpusOptions(cs *corpus.Case) dockerfile.Options {
+	opts := dockerfile.Options{BuildArgs: map[string]string{}, BuildContexts: map[string]string{}}
+	for _, name := range corpus.Bases {
+		opts.BuildContexts[name] = "oci-layout://" + name
+	}
+	for i := 0; i+1 < len(cs.Flags); i += 2 {
+		switch value := cs.Flags[i+1]; cs.Flags[i] {
+		case "--target":
+			opts.Target = value
+		case "--build-arg":
+			key, value, _ := strings.Cut(value, "=")
+			opts.BuildArgs[key] = value
+		}
+	}
+	return opts
+}
+
 // imageText has the files of an image but for those of its base, how it came to
 // be, and its configuration.
 func imageText(t *testing.T, img v1.Image) string {
@@ -175,7 +180,7 @@ func imageText(t *testing.T, img v1.Image) string {
 			return
 		}
 		content := contents[e.Layer][e.Path]
-		if strings.HasPrefix(content, "\x7fELF") {
+		if strings.HasPrefix(content, "\x7fELF") || strings.HasPrefix(content, "MZ") {
 			content = "(a program)"
 		}
 		fmt.Fprintf(&b, "%s %d:%d %s %q\n", e.ModeString(), e.UID, e.GID, e.Path, content)

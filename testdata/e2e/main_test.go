@@ -37,6 +37,10 @@ type setup struct {
 	// is why the one of the tutorial is not in the module cache.
 	Releases    string
 	TutorialErr string
+	// BuildKit is a directory with its daemon and client, and BuildKitErr is why
+	// they are not there.
+	BuildKit    string
+	BuildKitErr string
 }
 
 // env is the setup in the tests process, and services what runs there.

@@ -64,6 +64,7 @@ func prepare(ctx context.Context, dir string) (setup, error) {
 		Source:   filepath.Join(dir, "src"),
 		Public:   filepath.Join(dir, "public"),
 		Releases: filepath.Join(dir, "releases"),
+		BuildKit: filepath.Join(dir, "buildkit-bin"),
 	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -90,6 +91,9 @@ func prepare(ctx context.Context, dir string) (setup, error) {
 	}
 	if err := fetchTutorialGo(ctx, s.Releases); err != nil {
 		s.TutorialErr = err.Error()
+	}
+	if err := makeBuildKit(ctx, root, s.BuildKit); err != nil {
+		s.BuildKitErr = err.Error()
 	}
 	return s, nil
 }
