@@ -92,11 +92,10 @@ func (w *worker) makeDir(m *plan.MakeDir) error {
 	}
 	var owner rootfs.Owner
 	if m.User != "" {
-		user, err := w.fs.Login(m.User)
-		if err != nil {
+		var err error
+		if owner, err = w.fs.Owner(m.User); err != nil { // for BuildKit it is a --chown
 			return err
 		}
-		owner = rootfs.Owner{UID: user.UID, GID: user.GID}
 	}
 	_, err := w.fs.MkdirAll(m.Path, 0o755, owner)
 	return err
