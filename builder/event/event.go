@@ -19,6 +19,8 @@ const (
 	Load    Phase = "load"    // streaming into an engine
 	// Registry has messages only, of registries that are asked again.
 	Registry Phase = "registry"
+	// Cache has messages only, of a cache that cannot be used.
+	Cache Phase = "cache"
 )
 
 // State says how far the subject of an event is.

@@ -29,7 +29,10 @@ func newBuildCommand(a *app) *cobra.Command {
 		Use:   "build [flags] [PACKAGE...] | -f DOCKERFILE [flags] [CONTEXT]",
 		Short: "Build images out of Go packages, or by a Dockerfile",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.build(cmd.Context(), o, args)
+			if o.toStdout() { // of which a part may be there already
+				return a.build(cmd.Context(), o, args)
+			}
+			return o.withoutCache(func() error { return a.build(cmd.Context(), o, args) })
 		},
 	}
 	o.register(cmd)

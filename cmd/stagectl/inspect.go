@@ -36,7 +36,7 @@ func newInspectCommand(a *app) *cobra.Command {
 or an OCI layout, or of the one that a reference names.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.inspect(cmd.Context(), o, args[0])
+			return o.withoutCache(func() error { return a.inspect(cmd.Context(), o, args[0]) })
 		},
 	}
 	o.registerRegistry(cmd)
@@ -184,7 +184,7 @@ func (a *app) findRemote(ctx context.Context, o *inspectOptions, what string, wa
 		return nil, nil, err
 	}
 	client.Progress = p.Event
-	c, release, err := a.openCache(o.cacheDir)
+	c, release, err := a.usableCache(ctx, &o.commonFlags, p.Event)
 	if err != nil {
 		p.Close()
 		return nil, nil, err

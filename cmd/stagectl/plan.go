@@ -19,7 +19,7 @@ func newPlanCommand(a *app) *cobra.Command {
 		Use:   "plan [build's flags] [PACKAGE...] | -f DOCKERFILE [build's flags] [CONTEXT]",
 		Short: "Show what build would do",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.plan(cmd.Context(), o, args, f)
+			return o.withoutCache(func() error { return a.plan(cmd.Context(), o, args, f) })
 		},
 	}
 	o.register(cmd)

@@ -113,6 +113,8 @@ type commonFlags struct {
 	offline           bool
 	progress          string
 	quiet             bool
+	// cacheTrouble is why the cache is not used, where that has come out.
+	cacheTrouble error
 }
 
 // registerPull adds what reading from registries through the cache depends on.
@@ -165,22 +167,6 @@ func (f *commonFlags) client() (*registry.Client, error) {
 		}
 	}
 	return c, nil
-}
-
-// openCache opens the cache and keeps it from being pruned until release.
-func (a *app) openCache(dir string) (c *cache.Cache, release func(), err error) {
-	if dir == "" {
-		if dir, err = userCacheDir(); err != nil {
-			return nil, nil, err
-		}
-		dir = filepath.Join(dir, "stagectl")
-	}
-	if c, err = cache.Open(dir); err != nil {
-		return nil, nil, err
-	}
-	c.Now = a.Now
-	release, err = c.Pin()
-	return c, release, err
 }
 
 // compiler returns the compiler with the process's environment. Where that

@@ -58,7 +58,7 @@ func (a *app) prepare(ctx context.Context, o *buildOptions, patterns []string) (
 			w.close()
 		}
 	}()
-	c, release, err := a.openCache(o.cacheDir)
+	c, release, err := a.usableCache(ctx, &o.commonFlags, w.progress.Event)
 	if err != nil {
 		return nil, err
 	}
