@@ -35,6 +35,7 @@ test: ## vet, and run the tests that need nothing but Go (RACE=1: with the race 
 e2e: ## run the tests against real engines and a real registry (as root)
 	testdata/e2e/deps.sh
 	go test -count=1 -timeout 25m ./testdata/e2e/...
+	STAGECTL_TEST_POINTS=all go test -count=1 -timeout 25m -run '^Test(Killed|Stopped)$$' ./cmd/stagectl
 
 .PHONY: lint
 lint: ## run golangci-lint, and shellcheck where it is installed
