@@ -49,6 +49,19 @@ func TestInterrupt(t *testing.T) {
 			return []string{"-t", host + "/server:v1", "--push"}, nil, hangs
 		}},
 		{"writing", hangWriting},
+		{"running", hangRunning},
+		{"downloading", func(t *testing.T, dir string) ([]string, []string, func()) {
+			hanging := make(chan struct{}, 1)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.WriteString(w, strings.Repeat("x", 1<<16))
+				_ = http.NewResponseController(w).Flush()
+				hanging <- struct{}{}
+				<-r.Context().Done()
+			}))
+			t.Cleanup(server.Close)
+			writeFiles(t, dir, map[string]string{"Dockerfile": "FROM scratch\nADD " + server.URL + "/f /\n"})
+			return []string{"-f", filepath.Join(dir, "Dockerfile")}, nil, func() { <-hanging }
+		}},
 	}
 	for _, stage := range stages {
 		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
@@ -124,15 +137,47 @@ func hangCompiling(t *testing.T, dir string) (args, env []string, hangs func()) 
 	}
 	var pid int
 	t.Cleanup(func() { wantGone(t, pid) })
-	return nil, []string{"PATH=" + bin + string(filepath.ListSeparator) + os.Getenv("PATH")}, func() {
-		raw, err := os.ReadFile(fifo)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if pid, err = strconv.Atoi(strings.TrimSpace(string(raw))); err != nil {
-			t.Fatal(err)
-		}
+	return nil, []string{"PATH=" + bin + string(filepath.ListSeparator) + os.Getenv("PATH")}, func() { pid = readPID(t, fifo) }
+}
+
+// hangRunning has a RUN of a Dockerfile with a program that never ends.
+func hangRunning(t *testing.T, dir string) (args, env []string, hangs func()) {
+	t.Helper()
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
 	}
+	var pid int
+	t.Cleanup(func() { wantGone(t, pid) })
+	writeFiles(t, dir, map[string]string{"Dockerfile": `FROM golang AS build
+COPY <<EOF /m/main.go
+package main
+import ("fmt"; "os"; "time")
+func main() {
+	os.WriteFile("` + fifo + `", fmt.Appendln(nil, os.Getpid()), 0)
+	time.Sleep(time.Hour)
+}
+EOF
+RUN go run /m/main.go
+FROM scratch
+COPY --from=build /m /m
+`})
+	env = []string{"GOTOOLCHAIN=local", "GOPROXY=off"}
+	return []string{"-f", filepath.Join(dir, "Dockerfile"), "--allow-host-exec", "--offline"}, env, func() { pid = readPID(t, fifo) }
+}
+
+// readPID reads what a process says of itself.
+func readPID(t *testing.T, fifo string) int {
+	t.Helper()
+	raw, err := os.ReadFile(fifo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
 }
 
 // wantGone waits for the end of a process that was told to end. Its parent is

@@ -319,3 +319,80 @@ func (l *lab) wantWhole(t *testing.T) {
 		t.Errorf("the metadata are %q", raw)
 	}
 }
+
+// Ctrl-C and SIGTERM leave the old output or the new one, no temporary file and
+// no process, whenever they come.
+func TestStopped(t *testing.T) {
+	all := crashes(t, testRegistry(t))
+	file := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "what is added")
+	}))
+	t.Cleanup(file.Close)
+	add := crash{"add", slices.Clone(all[0].args), false, wholeArchive}
+	add.args[2] = "Dockerfile.add"
+	for _, c := range append(all, add) {
+		t.Run(c.name, func(t *testing.T) {
+			l := newLab(t)
+			writeFiles(t, l.dir, map[string]string{"src/Dockerfile.add": "FROM scratch\nADD " + file.URL + "/x /\nCOPY files /\n"})
+			l.reset(t, "")
+			if c.old {
+				build := c.args
+				if c.output == nil {
+					build = all[0].args
+				}
+				l.run(t, build)
+			}
+			l.keep(t, "before")
+			l.change(t, "new")
+			whole := l.stop(t, c.args, point{}, 0)
+			outputs := l.outputs(t)
+			late := 0
+			for i, at := range points(t, whole.moments) {
+				l.reset(t, "before")
+				sig := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}[i%2]
+				tr := l.stop(t, c.args, at, sig)
+				switch {
+				case tr.status.ExitStatus() == 0:
+					late++
+				case tr.status.ExitStatus() != 1 || !strings.Contains(tr.stderr, "stagectl: interrupted"):
+					t.Errorf("%s at %v of %d: exit status %d: %s", sig, at, len(whole.moments), tr.status.ExitStatus(), tr.stderr)
+				}
+				for _, name := range l.outputs(t) {
+					if !slices.Contains(outputs, name) {
+						t.Errorf("%s at %v of %d: %s is left", sig, at, len(whole.moments), name)
+					}
+				}
+				l.alone(t)
+				if c.output != nil {
+					if _, err := c.output(t, l.dir); err != nil {
+						t.Errorf("%s at %v of %d: %v", sig, at, len(whole.moments), err)
+					}
+				}
+				l.wantWhole(t)
+			}
+			t.Logf("stopped at %d moments, %d of them too late to make a difference", len(points(t, whole.moments)), late)
+		})
+	}
+}
+
+// outputs lists what is neither a blob nor a record, nor a directory that is
+// made for many.
+func (l *lab) outputs(t *testing.T) (names []string) {
+	t.Helper()
+	for _, sub := range []string{"out", "tmp", "cache/tmp", "cache/links"} {
+		top := filepath.Join(l.dir, sub)
+		err := filepath.WalkDir(top, func(at string, _ fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if at != top && !strings.Contains(at, "/blobs/") {
+				names = append(names, strings.TrimPrefix(at, l.dir))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return names
+}

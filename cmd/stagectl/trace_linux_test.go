@@ -233,7 +233,7 @@ func (p point) reached(all []moment) bool {
 // that does not have the name of a temporary one.
 func points(t *testing.T, all []moment) []point {
 	t.Helper()
-	n, some := len(all), 10
+	n, some := len(all), 8
 	if os.Getenv("STAGECTL_TEST_POINTS") == "all" {
 		some = n
 	}
