@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"regexp"
 	"time"
+
+	"github.com/stagectl/stagectl/builder/process"
 )
 
 // defaultGrace is how long an interrupted go command has to clean up, and its
@@ -38,7 +40,7 @@ func (c *Compiler) run(ctx context.Context, dir string, env environ, downloading
 	if cmd.WaitDelay = c.grace; c.grace == 0 {
 		cmd.WaitDelay = defaultGrace
 	}
-	reap := killTree(cmd)
+	reap := process.KillTree(cmd)
 	err := cmd.Run()
 	reap()
 	// All is well where only something in the background has the output open.

@@ -15,6 +15,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/stagectl/stagectl/builder/process"
 	"github.com/stagectl/stagectl/builder/script"
 )
 
@@ -60,7 +61,7 @@ func (h *Host) Run(ctx context.Context, s Stage, c script.Call) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Dir, env, c.Stdin, c.Stdout, c.Stderr
 	cmd.WaitDelay = 5 * time.Second
-	defer killTree(cmd)()
+	defer process.KillTree(cmd)()
 	return cmd.Run()
 }
 

@@ -1,20 +1,20 @@
 //go:build unix
 
-package compile
+package process
 
 import (
 	"os/exec"
 	"syscall"
 )
 
-// killTree makes the end of cmd's context end the go command's own children as
-// well: first by the signal on which the go command removes its work
+// KillTree makes the end of cmd's context end the program's children as well:
+// first by the signal on which the go command, for one, removes its work
 // directory, and after cmd.WaitDelay for good. reap, called when cmd has ended,
 // ends those that are left.
 //
 // The group of their own also keeps them from the signals of a terminal, which
 // are for stagectl to handle.
-func killTree(cmd *exec.Cmd) (reap func()) {
+func KillTree(cmd *exec.Cmd) (reap func()) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	interrupted := false
 	cmd.Cancel = func() error {
