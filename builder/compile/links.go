@@ -43,12 +43,17 @@ func (c *Compiler) open(ctx context.Context, p v1.Platform, r *run) (*links, err
 	env := c.environ(p, r.dir)
 	// Some flags change the names of the outputs, so that an older one would
 	// be taken for the one that was made.
-	key := sha256.Sum256(fmt.Appendf(nil, "%q %q %+v %q %d", r.dir, p, r.settings, env.setting("GOFLAGS"), r.wave))
+	return c.openAt(ctx, fmt.Sprintf("%q %q %+v %q %d", r.dir, p, r.settings, env.setting("GOFLAGS"), r.wave), r.dir, r.names)
+}
+
+// openAt locks the links under a key.
+func (c *Compiler) openAt(ctx context.Context, text, checkout string, names []string) (*links, error) {
+	key := sha256.Sum256([]byte(text))
 	outputs, err := filepath.Abs(c.Outputs)
 	if err != nil {
 		return nil, fmt.Errorf("making a directory for binaries: %w", err)
 	}
-	l := &links{dir: filepath.Join(outputs, hex.EncodeToString(key[:12])), names: r.names}
+	l := &links{dir: filepath.Join(outputs, hex.EncodeToString(key[:12])), names: names}
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making a directory for binaries: %w", err)
 	}
@@ -60,7 +65,7 @@ func (c *Compiler) open(ctx context.Context, p v1.Platform, r *run) (*links, err
 		return nil, err
 	}
 	l.readSums()
-	l.Checkout = r.dir
+	l.Checkout = checkout
 	return l, nil
 }
 
@@ -157,10 +162,15 @@ func (l *links) verify(before map[string]os.FileInfo, given map[string]early) (o
 		}
 		l.Sums[name] = sum
 	}
+	return ok, l.note()
+}
+
+// note writes down what readSums reads.
+func (l *links) note() error {
 	if err := l.writeAbout(); err != nil {
-		return false, fmt.Errorf("noting the digests of binaries: %w", err)
+		return fmt.Errorf("noting the digests of binaries: %w", err)
 	}
-	return ok, nil
+	return nil
 }
 
 // check returns the sum of the binary, which may not be another one than the

@@ -55,6 +55,7 @@ func digestOf(v any) string {
 type memory struct {
 	// old is what is read of the records, new where they are written.
 	old, new Records
+	root     place
 	dir      string
 	env      environ
 	settings plan.GoSettings
@@ -68,10 +69,15 @@ type memory struct {
 // recall returns what is remembered, which may be nothing yet. It is an
 // unknown error where nothing can be.
 func (c *Compiler) recall(p v1.Platform, dir string, s plan.GoSettings) (*memory, error) {
+	return c.recallIn("", c.environ(p, dir), dir, s)
+}
+
+// recallIn is recall in an environment that is complete, and where what is below
+// root, unless that is empty, may be elsewhere the next time.
+func (c *Compiler) recallIn(root place, env environ, dir string, s plan.GoSettings) (*memory, error) {
 	if c.Records == nil {
 		return nil, unknown{}
 	}
-	env := c.environ(p, dir)
 	if err := knowable(env, s); err != nil {
 		return nil, err
 	}
@@ -79,7 +85,10 @@ func (c *Compiler) recall(p v1.Platform, dir string, s plan.GoSettings) (*memory
 	if err != nil {
 		return nil, err
 	}
-	m := &memory{old: c.records(), new: c.Records, dir: dir, env: env, settings: s, facts: append(facts, env.settings()...)}
+	m := &memory{
+		old: root.records(c.records()), new: root.records(c.Records), root: root, dir: dir,
+		env: env, settings: s, facts: append(facts, env.settings(root)...),
+	}
 	slices.SortFunc(m.facts, func(a, b input) int { return strings.Compare(a.Name, b.Name) })
 	if m.modules, err = modules(env, dir); err != nil {
 		return nil, err
@@ -122,7 +131,7 @@ func (m *memory) key(about ...string) string {
 		Dir, Tags string
 		Facts     []input
 		About     []string
-	}{recordVersion, m.dir, m.settings.Tags, m.facts, about})
+	}{recordVersion, m.root.hide(m.dir), m.settings.Tags, m.facts, about})
 }
 
 // listing is what the patterns of a group stand for.
@@ -259,7 +268,14 @@ func newGraph(g *patternGroup, pkgs []listed) (graph, []string, error) {
 // inputsOf lists all that decides what comes out of compiling step, or nothing
 // where its packages are not known. What it reads it keeps in read.
 func (m *memory) inputsOf(step plan.Compile, flags []string, read map[string]sources) []input {
-	names, ok := m.graph.closure(mainName(step.Package, step.Files))
+	return m.inputsOfAll([]string{mainName(step.Package, step.Files)}, read,
+		input{"package", digestOf(args(step))}, input{"flags", digestOf(flags)})
+}
+
+// inputsOfAll is inputsOf for several packages, by their names in the graph, and
+// for what else decides.
+func (m *memory) inputsOfAll(packages []string, read map[string]sources, more ...input) []input {
+	names, ok := m.graph.closure(packages...)
 	if !ok {
 		return nil
 	}
@@ -276,9 +292,7 @@ func (m *memory) inputsOf(step plan.Compile, flags []string, read map[string]sou
 	for name, s := range fresh {
 		read[name] = s
 	}
-	ids := slices.Concat(m.facts, m.modules, []input{
-		{"package", digestOf(args(step))}, {"flags", digestOf(flags)}, {"format of records", fmt.Sprint(recordVersion)},
-	})
+	ids := slices.Concat(m.facts, m.modules, more, []input{{"format of records", fmt.Sprint(recordVersion)}})
 	for _, name := range names {
 		n := m.graph.Packages[name]
 		ids = append(ids, read[name].inputs(n.Sources, n.Dir, m.dir)...)

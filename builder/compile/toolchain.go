@@ -83,7 +83,7 @@ func knowable(env environ, s plan.GoSettings) error {
 
 // settings are the variables that the go command reads, and the file that `go
 // env -w` writes. Only sums of them are kept, as some hold credentials.
-func (e environ) settings() []input {
+func (e environ) settings(root place) []input {
 	values := map[string]string{}
 	for _, kv := range e {
 		key, value, _ := strings.Cut(kv, "=")
@@ -97,7 +97,7 @@ func (e environ) settings() []input {
 	delete(values, "GOCACHE")
 	ids := []input{{"file of `go env -w`", sumOrAbsent(e.file())}}
 	for key, value := range values {
-		ids = append(ids, input{key, digestOf(value)})
+		ids = append(ids, input{key, digestOf(root.hide(value))})
 	}
 	return ids
 }
