@@ -246,7 +246,7 @@ func (s *session) defaults() error {
 		s.Compiler = &compile.Compiler{Outputs: s.Cache.Links(), Records: s.Cache, Forget: s.NoCache, Progress: s.Progress}
 	}
 	if s.golang = s.Go; s.golang == nil {
-		s.golang = &golang.Host{Env: os.Environ(), Offline: s.Offline, Progress: s.Progress}
+		s.golang = &golang.Host{Env: os.Environ(), Offline: s.Offline, Progress: s.Progress, Records: s.Cache, Forget: s.NoCache}
 	}
 	if s.Bases == nil {
 		s.Bases = &base.Resolver{Registry: &registry.Client{}, Cache: s.Cache, Dir: s.plan.Dir, Progress: s.Progress}

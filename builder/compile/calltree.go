@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/stagectl/stagectl/builder/plan"
 )
@@ -33,8 +32,7 @@ func (a *around) treeInputs(s plan.GoSettings, more []input) ([]input, error) {
 		}
 		ids = append(ids, files...)
 	}
-	slices.SortFunc(ids, func(x, y input) int { return strings.Compare(x.Name, y.Name) })
-	return slices.Compact(ids), nil
+	return slices.Compact(sortInputs(ids)), nil
 }
 
 // within tells of a module that is made of files outside of the trees.

@@ -41,6 +41,11 @@ type input struct {
 	Value string `json:"value"`
 }
 
+func sortInputs(ids []input) []input {
+	slices.SortFunc(ids, func(a, b input) int { return strings.Compare(a.Name, b.Name) })
+	return ids
+}
+
 func digestOf(v any) string {
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -89,7 +94,7 @@ func (c *Compiler) recallIn(root place, env environ, dir string, s plan.GoSettin
 		old: root.records(c.records()), new: root.records(c.Records), root: root, dir: dir,
 		env: env, settings: s, facts: append(facts, env.settings(root)...),
 	}
-	slices.SortFunc(m.facts, func(a, b input) int { return strings.Compare(a.Name, b.Name) })
+	sortInputs(m.facts)
 	if m.modules, err = modules(env, dir); err != nil {
 		return nil, err
 	}
@@ -297,6 +302,5 @@ func (m *memory) inputsOfAll(packages []string, read map[string]sources, more ..
 		n := m.graph.Packages[name]
 		ids = append(ids, read[name].inputs(n.Sources, n.Dir, m.dir)...)
 	}
-	slices.SortFunc(ids, func(a, b input) int { return strings.Compare(a.Name, b.Name) })
-	return slices.Compact(ids) // a go.mod is there as such, and as a file of its directory
+	return slices.Compact(sortInputs(ids)) // a go.mod is there as such, and as a file of its directory
 }

@@ -8,11 +8,14 @@ import (
 	"go/version"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/stagectl/stagectl/builder/compile"
 	"github.com/stagectl/stagectl/builder/event"
 )
 
@@ -27,6 +30,10 @@ type Host struct {
 	Offline bool
 	// Progress is told of what is fetched.
 	Progress event.Func
+	// Records, unless nil, remember what the go command has said.
+	Records compile.Records
+	// Forget has nothing that is remembered used, but all remembered anew.
+	Forget bool
 
 	mu       sync.Mutex
 	settings map[string]string
@@ -43,13 +50,8 @@ func (h *Host) setting(ctx context.Context, name string) (string, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.settings == nil {
-		cmd := h.command(ctx, append([]string{"env", "-json"}, settingNames...), "GOTOOLCHAIN=local")
-		out, err := output(cmd)
+		settings, err := h.allSettings(ctx)
 		if err != nil {
-			return "", fmt.Errorf("asking the go command for its settings: %w", err)
-		}
-		settings := map[string]string{}
-		if err := json.Unmarshal(out, &settings); err != nil {
 			return "", fmt.Errorf("asking the go command for its settings: %w", err)
 		}
 		if h.Offline {
@@ -59,6 +61,56 @@ func (h *Host) setting(ctx context.Context, name string) (string, error) {
 	}
 	return h.settings[name], nil
 }
+
+// The kinds of records.
+const (
+	settingRecords = "settings" // of the go command
+	releaseRecords = "releases" // that the module proxy knows
+	rootRecords    = "roots"    // of releases
+)
+
+// allSettings are remembered, unless one may have a password in it.
+func (h *Host) allSettings(ctx context.Context) (map[string]string, error) {
+	settings := map[string]string{}
+	if h.recall(settingRecords, "", &settings) {
+		return settings, nil
+	}
+	out, err := output(h.command(ctx, append([]string{"env", "-json"}, settingNames...), "GOTOOLCHAIN=local"))
+	if err == nil {
+		err = json.Unmarshal(out, &settings)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, value := range settings {
+		if strings.Contains(value, "@") {
+			return settings, nil
+		}
+	}
+	h.remember(settingRecords, "", settings)
+	return settings, nil
+}
+
+// recall reads what the go command said when all was the same that it goes by.
+func (h *Host) recall(kind, key string, value any) bool {
+	if h.Records == nil || h.Forget {
+		return false
+	}
+	sum, err := h.compiler().Fingerprint()
+	return err == nil && h.Records.Record(kind, sum+" "+key, value)
+}
+
+// remember notes it. That it cannot only makes the next build slower.
+func (h *Host) remember(kind, key string, value any) {
+	if h.Records == nil {
+		return
+	}
+	if sum, err := h.compiler().Fingerprint(); err == nil {
+		_ = h.Records.SetRecord(kind, sum+" "+key, value)
+	}
+}
+
+func (h *Host) compiler() *compile.Compiler { return &compile.Compiler{Go: h.Go, Env: h.Env} }
 
 // command is the go command in a directory that has nothing to do with any
 // project.
@@ -111,19 +163,14 @@ func (h *Host) Find(ctx context.Context, tag string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	known, err := h.known(ctx)
+	known, err := h.known(ctx, want)
 	if err != nil {
 		if within(local, want) {
 			return local, nil
 		}
 		return "", fmt.Errorf("finding the newest release of Go %s: %w", want, err)
 	}
-	newest := ""
-	for _, release := range known {
-		if within(release, want) && !strings.ContainsAny(release, "abcr") && (newest == "" || atLeast(release, newest)) {
-			newest = release
-		}
-	}
+	newest := newestOf(known, want)
 	switch {
 	case newest != "":
 		return newest, nil
@@ -133,9 +180,38 @@ func (h *Host) Find(ctx context.Context, tag string) (string, error) {
 	return "", fmt.Errorf("there is no release %s of Go for %s/%s", want, runtime.GOOS, runtime.GOARCH)
 }
 
+// newestOf is the newest of some releases that a version stands for, or empty.
+func newestOf(releases []string, want string) string {
+	newest := ""
+	for _, release := range releases {
+		if within(release, want) && !strings.ContainsAny(release, "abcr") && (newest == "" || atLeast(release, newest)) {
+			newest = release
+		}
+	}
+	return newest
+}
+
+// supported is how many minor releases of Go get patches, the newest ones
+// (https://go.dev/doc/devel/release#policy).
+const supported = 2
+
+// final tells whether no release will come any more that is what a version
+// stands for.
+func final(want string, releases []string) bool {
+	_, text, _ := strings.Cut(want, ".")
+	minor, err := strconv.Atoi(text)
+	newest := strings.Split(newestOf(releases, ""), ".")
+	if err != nil || len(newest) < 2 || newestOf(releases, want) == "" {
+		return false
+	}
+	last, err := strconv.Atoi(newest[1])
+	return err == nil && minor+supported <= last
+}
+
 // known are the releases that the module proxy has for the host's system
-// (https://go.dev/ref/mod#toolchain).
-func (h *Host) known(ctx context.Context) ([]string, error) {
+// (https://go.dev/ref/mod#toolchain). It is not asked for those of which it once
+// knew the last.
+func (h *Host) known(ctx context.Context, want string) ([]string, error) {
 	if _, err := h.setting(ctx, "GOPROXY"); err != nil {
 		return nil, err
 	}
@@ -143,6 +219,10 @@ func (h *Host) known(ctx context.Context) ([]string, error) {
 	defer h.mu.Unlock()
 	if h.releases != nil {
 		return h.releases, nil
+	}
+	var remembered []string
+	if h.recall(releaseRecords, "", &remembered) && final(want, remembered) {
+		return remembered, nil
 	}
 	env := []string{"GOTOOLCHAIN=local", "GO111MODULE=on", "GOFLAGS=-mod=mod", "GOWORK=off"}
 	for _, name := range []string{"GOPROXY", "GONOPROXY"} {
@@ -162,6 +242,7 @@ func (h *Host) known(ctx context.Context) ([]string, error) {
 			h.releases = append(h.releases, release)
 		}
 	}
+	h.remember(releaseRecords, "", h.releases)
 	return h.releases, nil
 }
 
@@ -188,6 +269,10 @@ func (h *Host) root(ctx context.Context, release string) (string, error) {
 	if root, ok := h.roots[release]; ok {
 		return root, nil
 	}
+	var remembered string
+	if h.recall(rootRecords, toolchain, &remembered) && isRoot(remembered, toolchain) {
+		return remembered, nil
+	}
 	env := []string{"GOTOOLCHAIN=" + toolchain, "GOFLAGS="}
 	for _, name := range []string{"GOPROXY", "GONOPROXY", "GOMODCACHE"} {
 		env = append(env, name+"="+h.settings[name])
@@ -202,5 +287,17 @@ func (h *Host) root(ctx context.Context, release string) (string, error) {
 		h.roots = map[string]string{}
 	}
 	h.roots[release] = strings.TrimSpace(string(out))
+	h.remember(rootRecords, toolchain, h.roots[release])
 	return h.roots[release], nil
+}
+
+// isRoot tells whether a release is in a directory.
+func isRoot(dir, toolchain string) bool {
+	version, err := os.ReadFile(filepath.Join(dir, "VERSION"))
+	first, _, _ := strings.Cut(string(version), "\n")
+	if err != nil || strings.TrimSpace(first) != toolchain {
+		return false
+	}
+	_, err = exec.LookPath(filepath.Join(dir, "bin", "go"))
+	return err == nil
 }

@@ -71,7 +71,7 @@ func (a *app) prepare(ctx context.Context, o *buildOptions, patterns []string) (
 		return nil, err
 	}
 	front := &frontEnd{flags: &o.planFlags, dir: dir, getenv: a.Getenv, compiler: w.compiler, bases: w.bases}
-	w.golang = &golang.Host{Env: w.compiler.Env, Offline: o.offline, Progress: w.progress.Event}
+	w.golang = &golang.Host{Env: w.compiler.Env, Offline: o.offline, Progress: w.progress.Event, Records: c, Forget: o.noCache}
 	if o.given() {
 		docker := &dockerFront{
 			frontEnd: *front, docker: &o.dockerFlags, stdin: a.Stdin, golang: w.golang,
