@@ -74,7 +74,9 @@ type Builder struct {
 	// AllowHostExec lets the RUNs of a Dockerfile run code of the project on the
 	// host: go generate, go run, go test and make.
 	AllowHostExec bool
-	// Offline keeps ADD from downloading.
+	// Files downloads what ADD names by a URL, a *registry.Client where nil.
+	Files Files
+	// Offline keeps ADD from downloading: it has what was downloaded before.
 	Offline bool
 	// Jobs is how many things are done at once, the number of CPUs where 0.
 	Jobs int
@@ -117,6 +119,7 @@ func (b *Builder) Build(ctx context.Context, p *plan.Plan, outputs ...Output) (*
 
 // build is the one line of the package comment.
 func (s *session) build(ctx context.Context, outputs []Output) (*Result, error) {
+	s.downloads = map[string]func() (*downloaded, error){}
 	binaries := s.compile(ctx)
 	defer binaries.close()
 	bases, err := s.resolve(ctx, binaries)
@@ -157,6 +160,8 @@ type session struct {
 	// what is taken from them.
 	contexts map[string]*rootfs.HostTree
 	sums     map[string]string
+	// downloads are those of ADD, by checksum and URL.
+	downloads map[string]func() (*downloaded, error)
 }
 
 func (s *session) close() {
@@ -247,6 +252,9 @@ func (s *session) defaults() error {
 	}
 	if s.golang = s.Go; s.golang == nil {
 		s.golang = &golang.Host{Env: os.Environ(), Offline: s.Offline, Progress: s.Progress, Records: s.Cache, Forget: s.NoCache}
+	}
+	if s.Files == nil {
+		s.Files = &registry.Client{Offline: s.Offline, Progress: s.Progress}
 	}
 	if s.Bases == nil {
 		s.Bases = &base.Resolver{Registry: &registry.Client{}, Cache: s.Cache, Dir: s.plan.Dir, Progress: s.Progress}

@@ -13,6 +13,7 @@ import (
 	"github.com/moby/patternmatcher"
 
 	"github.com/stagectl/stagectl/builder/plan"
+	"github.com/stagectl/stagectl/builder/registry"
 	"github.com/stagectl/stagectl/builder/rootfs"
 	"github.com/stagectl/stagectl/builder/script"
 )
@@ -283,5 +284,6 @@ func at(step plan.Step, err error) error {
 		}
 		return fmt.Errorf("%s: %w", &pos, err)
 	}
-	return fmt.Errorf("%s: %s: %w", step.Position, step.Position.Text, err)
+	// The URL of an ADD may have a password or a signature in it.
+	return fmt.Errorf("%s: %s: %w", step.Position, registry.Redact(step.Position.Text), err)
 }

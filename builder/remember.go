@@ -20,6 +20,7 @@ import (
 	"github.com/stagectl/stagectl/builder/image"
 	"github.com/stagectl/stagectl/builder/layer"
 	"github.com/stagectl/stagectl/builder/plan"
+	"github.com/stagectl/stagectl/builder/registry"
 	"github.com/stagectl/stagectl/builder/rootfs"
 )
 
@@ -43,6 +44,9 @@ func (w *worker) layer(ctx context.Context, steps []plan.Step, changes bool) err
 	createdBy := ""
 	if pos := steps[0].Position; pos != nil && *pos != fromOf(w.b.Stage) {
 		createdBy = pos.Text
+		if f := steps[0].Files; f != nil && f.Add {
+			createdBy = registry.Redact(createdBy) // what may be in a URL is not for those who get the image
+		}
 	}
 	var files []layer.File
 	if changes {
@@ -274,9 +278,14 @@ func (c *carrier) inputs(ctx context.Context, step plan.Step) (sums []string, ok
 		f := step.Files
 		for _, src := range f.Sources {
 			if f.Add && isURL(src) {
-				if f.Checksum == "" {
-					return nil, false, nil
+				if f.Checksum != "" {
+					continue // nothing else comes of it
 				}
+				d, err := c.download(ctx, src, "")
+				if err != nil {
+					return nil, false, err
+				}
+				sums = append(sums, d.Blob.String())
 				continue
 			}
 			sum, ok, err := c.inputSum(ctx, f.From, f.FromKind, src)

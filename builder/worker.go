@@ -116,7 +116,7 @@ func (w *worker) files(ctx context.Context, f *plan.Files) error {
 		if err != nil {
 			return err
 		}
-		spec.Files = append(spec.Files, *file)
+		spec.Files = append(spec.Files, file.file())
 	}
 	for _, in := range f.Inline {
 		spec.Files = append(spec.Files, transfer.File{

@@ -18,6 +18,8 @@ import (
 type link struct {
 	c    *Client
 	host string
+	// file says that it is no registry, but where a file is.
+	file bool
 	// private says that the registry is at a private address.
 	private atomic.Bool
 	// strayed says that what was to tell how to authenticate was another host's.
@@ -66,6 +68,9 @@ func (l *link) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // allow refuses what would give away secrets.
 func (l *link) allow(req *http.Request) error {
+	if l.file {
+		return allowFile(req)
+	}
 	if req.URL.Scheme == "http" && !l.plain(req) {
 		return fmt.Errorf("%w: %s is not", ErrPlain, familiarHost(req.URL.Host))
 	}

@@ -21,6 +21,8 @@ type pools struct {
 	open pool
 	// guarded connects to public addresses only.
 	guarded pool
+	// files connects to all addresses at which there may be one.
+	files pool
 	// proxy says which proxy the user has configured for a request.
 	proxy func(*http.Request) (*url.URL, error)
 }
@@ -33,20 +35,24 @@ func newPools(c *Client) pools {
 	base, ok := remote.DefaultTransport.(*http.Transport)
 	if !ok { // somebody else's, and what it connects to as well
 		p := pool{remote.DefaultTransport, remote.DefaultTransport}
-		return pools{open: p, guarded: p, proxy: noProxy}
+		return pools{open: p, guarded: p, files: p, proxy: noProxy}
 	}
-	guarded := base.Clone()
-	guarded.Proxy = nil // what goes through a proxy goes through the open pool
-	guarded.DialContext = (&net.Dialer{
-		Timeout:   30 * time.Second,
-		KeepAlive: 30 * time.Second,
-		Control:   c.refusePrivate,
-	}).DialContext
-	p := pools{open: newPool(base), guarded: newPool(guarded), proxy: base.Proxy}
+	p := pools{
+		open: newPool(base), guarded: newPool(controlled(base, c.refusePrivate)),
+		files: newPool(controlled(base, refuseMetadata)), proxy: base.Proxy,
+	}
 	if p.proxy == nil {
 		p.proxy = noProxy
 	}
 	return p
+}
+
+// controlled is base with a check of each address that it connects to.
+func controlled(base *http.Transport, control func(network, address string, c syscall.RawConn) error) *http.Transport {
+	t := base.Clone()
+	t.Proxy = nil // what goes through a proxy goes through the open pool
+	t.DialContext = (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second, Control: control}).DialContext
+	return t
 }
 
 func noProxy(*http.Request) (*url.URL, error) { return nil, nil }
@@ -63,8 +69,11 @@ func newPool(verified *http.Transport) pool {
 // transport returns the connections that a request of the link may use.
 func (l *link) transport(req *http.Request) http.RoundTripper {
 	p := l.c.pools.guarded
-	if l.own(req.URL) || l.private.Load() || l.proxied(req) {
+	switch direct := l.own(req.URL) || l.private.Load(); {
+	case l.proxied(req), direct && !l.file:
 		p = l.c.pools.open
+	case direct:
+		p = l.c.pools.files
 	}
 	if l.c.insecure(req.URL.Host) {
 		return p.unverified

@@ -22,14 +22,19 @@ const worthwhile = 1 << 20
 // goes on where the connection broke. What comes out may be put together of
 // several answers, so it has to be verified as a whole.
 func (c *Client) Resume(ctx context.Context, repo name.Repository, desc v1.Descriptor, rc io.ReadCloser) io.ReadCloser {
-	return &resumed{ctx: ctx, c: c, repo: repo, desc: desc, rc: rc}
+	return &resumed{
+		ctx: ctx, c: c, host: repo.RegistryStr(), size: desc.Size, rc: rc,
+		from: func(ctx context.Context, at int64) (io.ReadCloser, error) { return c.blobFrom(ctx, repo, desc, at) },
+	}
 }
 
 type resumed struct {
 	ctx  context.Context //nolint:containedctx // a reader's methods take none
 	c    *Client
-	repo name.Repository
-	desc v1.Descriptor
+	host string
+	size int64
+	// from opens what is read at an offset.
+	from func(ctx context.Context, at int64) (io.ReadCloser, error)
 
 	rc io.ReadCloser
 	// at is how much has been read, and since how much of that there were n
@@ -46,7 +51,7 @@ func (r *resumed) Read(p []byte) (int, error) {
 		switch {
 		case err == nil:
 			return n, nil
-		case errors.Is(err, io.EOF) || !broke(err) || r.at >= r.desc.Size:
+		case errors.Is(err, io.EOF) || !broke(err) || r.at >= r.size:
 			r.err = err
 		default:
 			r.err = r.goOn(err)
@@ -66,7 +71,7 @@ func (r *resumed) goOn(broken error) error {
 	r.since = r.at
 	for {
 		r.n++
-		t := trouble{host: familiarHost(r.repo.RegistryStr()), why: reason(broken)}
+		t := trouble{host: familiarHost(r.host), why: reason(broken)}
 		d, ok := t.delay(r.n)
 		if !ok || r.ctx.Err() != nil {
 			return broken
@@ -74,7 +79,7 @@ func (r *resumed) goOn(broken error) error {
 		if err := r.c.wait(r.ctx, t, d); err != nil {
 			return err
 		}
-		rc, err := r.c.blobFrom(r.ctx, r.repo, r.desc, r.at)
+		rc, err := r.from(r.ctx, r.at)
 		if err == nil {
 			_ = r.rc.Close()
 			r.rc = rc

@@ -73,6 +73,9 @@ func dockerHint(err error) string {
 		}
 		return "check the path, which starts at the directory of the build context: the last argument of build"
 	}
+	if text := downloadHint(err); text != "" {
+		return text
+	}
 	ce := (*builder.ContainerError)(nil)
 	if !errors.As(err, &ce) {
 		return ""
@@ -85,6 +88,28 @@ func dockerHint(err error) string {
 	}
 	const see = "`stagectl plan -f` shows which lines are native"
 	return strings.Join(append(hints, see), "; ")
+}
+
+// downloadHint returns the remedy for an ADD of a URL that fails.
+func downloadHint(err error) string {
+	var (
+		status   *registry.StatusError
+		metadata *registry.MetadataError
+		sum      *builder.ChecksumError
+	)
+	switch {
+	case errors.Is(err, builder.ErrOffline):
+		return "run once without --offline to fill the cache"
+	case errors.As(err, &sum):
+		return "if the file is meant to be another one by now, write that checksum; if not, somebody has changed it"
+	case errors.As(err, &metadata):
+		return "a build has no business there; what it needs, take from a file or with --secret"
+	case errors.As(err, &status) && status.Code >= 500:
+		return "the server was asked several times: wait until it is in order again"
+	case errors.As(err, &status):
+		return "check the URL; no credentials are sent but for those in it"
+	}
+	return ""
 }
 
 func compileHint(err error) string {
