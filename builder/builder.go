@@ -74,6 +74,11 @@ type Builder struct {
 	// AllowHostExec lets the RUNs of a Dockerfile run code of the project on the
 	// host: go generate, go run, go test and make.
 	AllowHostExec bool
+	// Secrets are those of RUN --mount=type=secret, by ID. They are in no layer,
+	// record or text, and change no key: who has another one has NoCache.
+	Secrets map[string][]byte
+	// SSH has the socket of the agent for each ID of RUN --mount=type=ssh.
+	SSH map[string]string
 	// Files downloads what ADD names by a URL, a *registry.Client where nil.
 	Files Files
 	// Offline keeps ADD from downloading: it has what was downloaded before.

@@ -36,15 +36,18 @@ func (f Finding) Where() string {
 	return at.String()
 }
 
+// Missing is the class of what a RUN has to have and Builder was not given.
+const Missing script.Class = "needs a flag"
+
 // Check classes the commands of all RUNs in a plan's stages, in their order, and
 // what ADD cannot do. Platforms for which the same is found share it.
-func Check(p *plan.Plan, allowHostExec bool) []Finding {
+func (b *Builder) Check(p *plan.Plan) []Finding {
 	var all []Finding
 	for _, img := range p.Images {
 		for _, platform := range img.Platforms {
 			t := target{img, platform}
 			for _, stage := range t.stages() {
-				for _, f := range checkStage(stage, script.Options{Final: t.isChain(stage.Name), AllowHostExec: allowHostExec}) {
+				for _, f := range b.checkStage(stage, script.Options{Final: t.isChain(stage.Name), AllowHostExec: b.AllowHostExec}) {
 					if !slices.Contains(all, f) {
 						all = append(all, f)
 					}
@@ -55,7 +58,7 @@ func Check(p *plan.Plan, allowHostExec bool) []Finding {
 	return all
 }
 
-func checkStage(stage plan.Stage, o script.Options) []Finding {
+func (b *Builder) checkStage(stage plan.Stage, o script.Options) []Finding {
 	var all []Finding
 	for _, step := range stage.Steps {
 		pos := plan.Position{}
@@ -65,7 +68,7 @@ func checkStage(stage plan.Stage, o script.Options) []Finding {
 		var found []script.Finding
 		switch {
 		case step.Run != nil:
-			found = append(checkMounts(step.Run.Mounts), script.Check(step.Run, o)...)
+			found = append(b.checkMounts(step.Run.Mounts), script.Check(step.Run, o)...)
 		case step.Files != nil:
 			found = checkFiles(step.Files)
 		}
@@ -76,16 +79,23 @@ func checkStage(stage plan.Stage, o script.Options) []Finding {
 	return all
 }
 
-// checkMounts finds what nobody can give to a RUN that has to have it.
-func checkMounts(mounts []plan.Mount) []script.Finding {
+// checkMounts finds what a RUN has to have and nobody has given.
+func (b *Builder) checkMounts(mounts []plan.Mount) []script.Finding {
 	var found []script.Finding
 	for _, m := range mounts {
-		if m.Required && (m.Type == plan.MountSecret || m.Type == plan.MountSSH) {
-			found = append(found, script.Finding{
-				Command: "--mount=type=" + m.Type + ",id=" + m.ID + ",required", Class: script.Container,
-				Reason: "nobody can give it a " + m.Type, Hint: "without required, it runs where there is none",
-			})
+		_, secret := b.Secrets[m.ID]
+		_, agent := b.SSH[m.ID]
+		if !m.Required || m.Type == plan.MountSecret && secret || m.Type == plan.MountSSH && agent {
+			continue
 		}
+		f := script.Finding{Command: "--mount=type=" + m.Type + ",id=" + m.ID + ",required", Class: Missing}
+		switch m.Type {
+		case plan.MountSecret:
+			f.Reason, f.Hint = "there is no secret "+m.ID, "--secret id="+m.ID+",src=FILE gives it one, or id="+m.ID+",env=VARIABLE"
+		case plan.MountSSH:
+			f.Reason, f.Hint = "there is no ssh agent "+m.ID, "--ssh "+m.ID+" gives it the one that SSH_AUTH_SOCK names"
+		}
+		found = append(found, f)
 	}
 	return found
 }
@@ -118,7 +128,7 @@ func isURL(src string) bool {
 }
 
 // ContainerError is returned for a plan with commands that cannot be carried out
-// without a container, before anything is done.
+// without a container, or without what was not given, before anything is done.
 type ContainerError struct {
 	// Findings are all of those, in order.
 	Findings []Finding
@@ -131,15 +141,18 @@ func (e *ContainerError) Error() string {
 		if strings.HasPrefix(f.Command, "ADD ") {
 			text = f.Command
 		}
+		if f.Class == Missing {
+			lines = append(lines, fmt.Sprintf("%s: %s: %s", f.Where(), text, f.Reason))
+			continue
+		}
 		lines = append(lines, fmt.Sprintf("%s: %s: needs a container (%s)", f.Where(), text, f.Reason))
 	}
 	return strings.Join(lines, "\n")
 }
 
-// checkRuns refuses what needs a container.
+// checkRuns refuses what needs a container, or what was not given.
 func (s *session) checkRuns() error {
-	refused := Check(s.plan, s.AllowHostExec)
-	refused = slices.DeleteFunc(refused, func(f Finding) bool { return f.Class != script.Container })
+	refused := slices.DeleteFunc(s.Check(s.plan), func(f Finding) bool { return f.Class != script.Container && f.Class != Missing })
 	if len(refused) > 0 {
 		return &ContainerError{refused}
 	}

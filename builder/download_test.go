@@ -256,9 +256,9 @@ func TestAddErrors(t *testing.T) {
 	a := newAdding(t)
 	secret := strings.Replace(a.URL, "http://", "http://user:pl4nted@", 1)
 	for add, want := range map[string]string{
-		"ADD $URL/gone /":                   "Dockerfile:2: ADD " + a.URL + "/gone /: downloading " + a.URL + "/gone: " + strings.TrimPrefix(a.URL, "http://") + " answers 404 Not Found",
-		"ADD http://169.254.169.254/x /":    "is for a machine's own metadata and credentials",
-		"ADD http://localhost:1/x /":        "connection refused",
+		"ADD $URL/gone /":                     "Dockerfile:2: ADD " + a.URL + "/gone /: downloading " + a.URL + "/gone: " + strings.TrimPrefix(a.URL, "http://") + " answers 404 Not Found",
+		"ADD http://169.254.169.254/x /":      "is for a machine's own metadata and credentials",
+		"ADD http://localhost:1/x /":          "connection refused",
 		"ADD " + secret + "/gone?t=pl4nted /": "REDACTED",
 	} {
 		_, err := a.build(t, builder.Builder{}, add+"\n")

@@ -301,9 +301,6 @@ func (c *carrier) inputs(ctx context.Context, step plan.Step) (sums []string, ok
 		}
 		sums = append(sums, host, fmt.Sprint(c.AllowHostExec))
 		for _, m := range step.Run.Mounts {
-			if m.Type == plan.MountSecret {
-				return nil, false, nil
-			}
 			if m.FromKind == "" {
 				continue
 			}

@@ -1,7 +1,6 @@
 package builder
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -177,7 +176,7 @@ func (w *worker) exec(ctx context.Context, step plan.Step) error {
 		subject += " " + w.target.platform.String()
 	}
 	task := w.Progress.Start(event.Run, subject, 0)
-	out := &lines{task: task}
+	out := &lines{task: task, secrets: w.secretsOf(step.Run)}
 	host, err := w.host(ctx, step.Run, out)
 	if err == nil {
 		err = script.Exec(ctx, w.fs, step.Run, host, script.Options{Final: w.chain, AllowHostExec: w.AllowHostExec})
@@ -229,41 +228,14 @@ func (w *worker) host(ctx context.Context, run *plan.Run, out *lines) (script.Ho
 			return treeFS{static, "/usr/share/zoneinfo"}, err
 		},
 		Source: func(ctx context.Context, m plan.Mount) (rootfs.Tree, error) { return w.source(ctx, m.From, m.FromKind) },
+		Secret: func(_ context.Context, m plan.Mount) ([]byte, error) {
+			if content, ok := w.Secrets[m.ID]; ok {
+				return content, nil
+			}
+			return nil, fs.ErrNotExist
+		},
+		AgentSocket: w.agentOf(run),
 	}, nil
-}
-
-// lines passes on what a RUN prints line by line, and keeps the end of it.
-type lines struct {
-	task    *event.Task
-	rest    []byte
-	tail    []byte
-	wentOut bool
-}
-
-// maxTail is how much of a failed RUN's output is shown.
-const maxTail = 16 << 10
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.tail = append(l.tail, p...)
-	if len(l.tail) > 2*maxTail {
-		l.tail = append([]byte(nil), l.tail[len(l.tail)-maxTail:]...)
-	}
-	l.rest = append(l.rest, p...)
-	for {
-		line, rest, ok := bytes.Cut(l.rest, []byte("\n"))
-		if !ok {
-			return len(p), nil
-		}
-		l.task.Message(string(line))
-		l.rest = rest
-	}
-}
-
-func (l *lines) flush() {
-	if len(l.rest) > 0 {
-		l.task.Message(string(l.rest))
-		l.rest = nil
-	}
 }
 
 // treeFS is a directory of a tree in the form of package fs.

@@ -176,3 +176,22 @@ func TestTree(t *testing.T) {
 		t.Errorf("there is no go command: %v", err)
 	}
 }
+
+// An ssh agent is only for who is given it.
+func TestRunGivesNoAgent(t *testing.T) {
+	h := offline()
+	h.Env = append(h.Env, "SSH_AUTH_SOCK=/host/agent")
+	for _, given := range []string{"", "/given"} {
+		var out bytes.Buffer
+		c := script.Call{Name: "git", Args: []string{"-c", "alias.agent=!echo $SSH_AUTH_SOCK", "agent"}, Dir: t.TempDir(), Stdout: &out, Stderr: &out}
+		if given != "" {
+			c.Env = []string{"SSH_AUTH_SOCK=" + given}
+		}
+		if err := h.Run(t.Context(), golang.Stage{}, c); err != nil {
+			t.Skipf("git: %v", err)
+		}
+		if got := strings.TrimSpace(out.String()); got != given {
+			t.Errorf("git has the agent %q, want %q", got, given)
+		}
+	}
+}

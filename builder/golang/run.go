@@ -74,7 +74,7 @@ func compiles(c script.Call) bool {
 
 // passed are variables of the host that programs need to find their way there.
 var passed = strings.Fields(`PATH HOME USER LOGNAME USERPROFILE APPDATA LOCALAPPDATA SYSTEMROOT WINDIR COMSPEC PATHEXT TMPDIR TMP TEMP
-	SSH_AUTH_SOCK SSL_CERT_FILE SSL_CERT_DIR NETRC XDG_CONFIG_HOME XDG_CACHE_HOME
+	SSL_CERT_FILE SSL_CERT_DIR NETRC XDG_CONFIG_HOME XDG_CACHE_HOME
 	HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy`)
 
 // environ is the environment of a program: what it needs of the host's, the

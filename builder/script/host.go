@@ -24,6 +24,9 @@ func (c *call) start(name string, args, env []string, cwd string) int {
 	}
 	back := c.backwards(root)
 	stdout, stderr := &lineWriter{w: c.hc.Stdout, r: back}, &lineWriter{w: c.hc.Stderr, r: back}
+	if c.host.AgentSocket != "" {
+		env = append(env, agentVar+"="+c.host.AgentSocket)
+	}
 	err = c.host.Command(c.ctx, Call{
 		Name: name, Args: args, Dir: dir, Root: root, Env: env, Stdin: c.hc.Stdin, Stdout: stdout, Stderr: stderr,
 	})
@@ -112,13 +115,27 @@ func (c *call) gitEnv(home string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []string{
-		"GIT_CEILING_DIRECTORIES=" + filepath.Dir(root), "GIT_CONFIG_GLOBAL=" + config, "GIT_CONFIG_SYSTEM=" + system, "GIT_TERMINAL_PROMPT=0",
+	return append(c.netrc(home),
+		"GIT_CEILING_DIRECTORIES="+filepath.Dir(root), "GIT_CONFIG_GLOBAL="+config, "GIT_CONFIG_SYSTEM="+system, "GIT_TERMINAL_PROMPT=0",
 		// The configuration of a repository names programs, and a URL may name
 		// any directory of the host.
 		"GIT_ALLOW_PROTOCOL=https:http:ssh:git",
 		"GIT_CONFIG_COUNT=2", "GIT_CONFIG_KEY_0=core.fsmonitor", "GIT_CONFIG_VALUE_0=false", "GIT_CONFIG_KEY_1=core.hooksPath", "GIT_CONFIG_VALUE_1=/dev/null",
-	}, nil
+	), nil
+}
+
+// netrc has git and go find the credentials that the stage has in its user's
+// home, as a secret that is mounted there.
+func (c *call) netrc(home string) []string {
+	name := path.Join("/", home, ".netrc")
+	if !c.exists(name) {
+		return nil
+	}
+	file, err := c.stage.HostPath(name)
+	if err != nil {
+		return nil
+	}
+	return []string{"HOME=" + filepath.Dir(file), "NETRC=" + file}
 }
 
 func runGo(c *call) int {

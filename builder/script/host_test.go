@@ -296,14 +296,14 @@ func TestMounts(t *testing.T) {
 		},
 	}}
 	f := newStage(t, append([]string{"-rw-r--r-- 0:0 /src/old old", "-rw-r--r-- 0:0 /src/go.sum old"}, alpine...)...)
-	run := sh("cat go.sum sub/l /run/secrets/s; echo $S; ls; echo x > /c/x; echo y > /out; echo z > sub/new; ls -d /t /go/pkg/mod; echo w > /go/pkg/mod/w")
+	run := sh("cp -p /run/secrets/s /kept; cat go.sum sub/l /run/secrets/s; echo $S; ls; echo x > /c/x; echo y > /out; echo z > sub/new; ls -d /t /go/pkg/mod; echo w > /go/pkg/mod/w")
 	run.Dir = "/src"
 	run.Mounts = []plan.Mount{
 		{Type: plan.MountBind, Target: "/src", FromKind: plan.FromContext},
 		{Type: plan.MountCache, Target: "/go/pkg/mod", ID: "m"},
 		{Type: plan.MountCache, Target: "/c", ID: "c", Mode: "0700", UID: 5},
 		{Type: plan.MountTmpfs, Target: "/t/deep"},
-		{Type: plan.MountSecret, Target: "/run/secrets/s", ID: "s"},
+		{Type: plan.MountSecret, Target: "/run/secrets/s", ID: "s", Mode: "0440", UID: 3, GID: 4},
 		{Type: plan.MountSecret, ID: "s", Env: "S"},
 		{Type: plan.MountSecret, ID: "none", Target: "/run/secrets/none"},
 		{Type: plan.MountSSH, Target: "/run/x"},
@@ -316,7 +316,7 @@ func TestMounts(t *testing.T) {
 	if want := "sumFhushhush\ngo.sum\nsub\n/go/pkg/mod\n/t\n"; r.stdout != want {
 		t.Errorf("got %q, want %q\n%s", r.stdout, want, r.stderr)
 	}
-	wantChanges(t, f, "drwxr-xr-x 0:0 /go", "drwxr-xr-x 0:0 /go/pkg", "drwxr-xr-x 0:0 /go/pkg/mod", "-rw-r--r-- 0:0 /go/pkg/mod/w w\n", "-rw-r--r-- 0:0 /out y\n")
+	wantChanges(t, f, "drwxr-xr-x 0:0 /go", "drwxr-xr-x 0:0 /go/pkg", "drwxr-xr-x 0:0 /go/pkg/mod", "-rw-r--r-- 0:0 /go/pkg/mod/w w\n", "-r--r----- 3:4 /kept hush", "-rw-r--r-- 0:0 /out y\n")
 	if content, err := f.ReadFile("/src/go.sum"); err != nil || string(content) != "old" {
 		t.Errorf("got %q, %v", content, err)
 	}
@@ -325,4 +325,52 @@ func TestMounts(t *testing.T) {
 	wantError(t, w.run(t, f, run).err, "mounting /src: finding /nope: file does not exist")
 	run.Mounts = []plan.Mount{{Type: plan.MountSecret, Target: "/s", ID: "none", Required: true}}
 	wantError(t, w.run(t, f, run).err, "mounting /s: finding secret none: ")
+}
+
+// Programs of the host get the credentials that a RUN is given, and no others.
+func TestGivenCredentials(t *testing.T) {
+	f := newStage(t, alpine...)
+	var seen []string
+	w := &world{
+		Host: script.Host{
+			AgentSocket: "/host/agent",
+			Secret:      func(context.Context, plan.Mount) ([]byte, error) { return []byte("machine x"), nil },
+		},
+		command: func(c script.Call) error {
+			text := c.Name
+			for _, kv := range c.Env {
+				name, value, _ := strings.Cut(kv, "=")
+				if name == "SSH_AUTH_SOCK" || name == "NETRC" || name == "HOME" {
+					text += " " + name + "=" + strings.ReplaceAll(value, c.Root, "")
+				}
+			}
+			seen = append(seen, text)
+			if name := filepath.Join(c.Root, "root", ".netrc"); strings.Contains(text, "NETRC") {
+				content, err := os.ReadFile(name)
+				if string(content) != "machine x" {
+					t.Errorf("%s is %q, %v", name, content, err)
+				}
+			}
+			return nil
+		},
+	}
+	run := sh(`go version; git status; echo "$SSH_AUTH_SOCK"`)
+	run.Mounts = []plan.Mount{
+		{Type: plan.MountSSH, ID: "default", Target: "/run/buildkit/ssh_agent.0"},
+		{Type: plan.MountSecret, ID: "netrc", Target: "/root/.netrc"},
+	}
+	r := w.run(t, f, run)
+	must(t, r.err)
+	if r.stdout != "/run/buildkit/ssh_agent.0\n" {
+		t.Errorf("the shell has %q", r.stdout)
+	}
+	w.AgentSocket = ""
+	must(t, w.run(t, f, sh("go version")).err)
+	want := []string{
+		"go HOME=/root NETRC=/root/.netrc SSH_AUTH_SOCK=/host/agent", "git HOME=/root NETRC=/root/.netrc SSH_AUTH_SOCK=/host/agent", "go",
+	}
+	if diff := cmp.Diff(want, seen); diff != "" {
+		t.Errorf("programs (-want +got):\n%s", diff)
+	}
+	wantChanges(t, f, "drwxr-xr-x 0:0 /etc", "drwx------ 0:0 /root") // which programs have been near
 }

@@ -55,7 +55,10 @@ func (m *machine) mount(ctx context.Context, run *plan.Run) (unmount func() erro
 func (m *machine) mountOne(ctx context.Context, mnt plan.Mount, cover func(string) (string, error)) error {
 	switch mnt.Type {
 	case plan.MountSSH:
-		return nil // programs of the host use the host's own agent
+		if m.host.AgentSocket != "" { // which programs of the host use, and the shell has not
+			m.env = append(m.env, agentVar+"="+mnt.Target)
+		}
+		return nil
 	case plan.MountSecret:
 		return m.mountSecret(ctx, mnt, cover)
 	case plan.MountCache:
@@ -79,6 +82,9 @@ func (m *machine) mountOne(ctx context.Context, mnt plan.Mount, cover func(strin
 	}
 	return m.stage.Mkdir(target, mode, rootfs.Owner{UID: mnt.UID, GID: mnt.GID})
 }
+
+// agentVar says where an ssh agent is.
+const agentVar = "SSH_AUTH_SOCK"
 
 func octal(s string, otherwise fs.FileMode) (fs.FileMode, error) {
 	if s == "" {

@@ -73,6 +73,8 @@ type Host struct {
 	Source func(context.Context, plan.Mount) (rootfs.Tree, error)
 	// Secret returns a secret, or an error that is fs.ErrNotExist.
 	Secret func(context.Context, plan.Mount) ([]byte, error)
+	// AgentSocket is the host's, of an ssh agent that a mount gives to git and go.
+	AgentSocket string
 	// Dirs are directories of the host that stand for some of the stage: the
 	// caches of the go command.
 	Dirs []Dir

@@ -59,7 +59,8 @@ func (a *app) build(ctx context.Context, o *buildOptions, patterns []string) err
 	b := builder.Builder{
 		Compiler: w.compiler, Bases: w.bases, Cache: w.cache,
 		Go: w.golang, AllowHostExec: o.allowHostExec, Offline: o.offline,
-		NoCache: o.noCache, Jobs: o.jobs, Files: w.client, Progress: w.progress.Event,
+		NoCache: o.noCache, Jobs: o.jobs, Files: w.client,
+		Secrets: w.secrets, SSH: w.ssh, Progress: w.progress.Event,
 	}
 	result, err := b.Build(ctx, w.plan, w.outputs...)
 	if re := (*builder.RunError)(nil); o.quiet && errors.As(err, &re) {

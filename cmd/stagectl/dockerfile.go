@@ -30,6 +30,7 @@ type dockerFlags struct {
 	target        string
 	args          []string
 	contexts      []string
+	secrets, ssh  []string
 	allowHostExec bool
 	changed       func(name string) bool
 }
@@ -37,7 +38,7 @@ type dockerFlags struct {
 // dockerOnly are the flags that need -f, and packagesOnly those that a Dockerfile
 // has instructions for, or no packages.
 var (
-	dockerOnly   = strings.Fields("target build-arg build-context allow-host-exec")
+	dockerOnly   = strings.Fields("target build-arg build-context secret ssh allow-host-exec")
 	packagesOnly = map[string]string{
 		"base": "FROM", "copy": "COPY", "binary-path": "go build -o", "single": "COPY", "allow-dynamic": "", "ldflags": "go build -ldflags",
 		"go-tags": "go build -tags", "debug": "go build without -ldflags=-s", "port": "EXPOSE", "entrypoint": "ENTRYPOINT", "cmd": "CMD", "env": "ENV",
@@ -53,6 +54,8 @@ func (f *dockerFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.target, "target", "", "`STAGE` of the Dockerfile to end with (default the last)")
 	flags.StringArrayVar(&f.args, "build-arg", nil, "`KEY[=VALUE]` of an ARG, repeatable")
 	flags.StringArrayVar(&f.contexts, "build-context", nil, "`NAME=DIR`, docker-image://REF or oci-layout://DIR in the place of NAME, repeatable")
+	flags.StringArrayVar(&f.secrets, "secret", nil, "`id=ID[,src=FILE|,env=VARIABLE]` of a RUN --mount=type=secret, repeatable")
+	flags.StringArrayVar(&f.ssh, "ssh", nil, "`default|ID[=SOCKET]` of a RUN --mount=type=ssh, repeatable")
 	flags.BoolVar(&f.allowHostExec, "allow-host-exec", false, "let RUN run code of the project on this machine")
 	f.changed = flags.Changed
 }

@@ -24,6 +24,7 @@ Image
 By a Dockerfile, with --platform, --annotation, --label, --compression and all from Output on
   -f, --file DOCKERFILE     - is standard input    --target STAGE     --build-arg K[=V]
       --build-context N=DIR docker-image://REF or oci-layout://DIR    --allow-host-exec
+      --secret id=ID,src=FILE|env=VARIABLE    --ssh default|ID[=SOCKET]
 Configuration, as in docker run
   -p, --port P[/PROTO]   -e, --env K=V   --label K=V   --volume PATH     repeatable
   -w, --workdir DIR      -u, --user USER[:GROUP]       --stop-signal SIGNAL

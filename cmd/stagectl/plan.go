@@ -49,7 +49,8 @@ func (a *app) plan(ctx context.Context, o *buildOptions, patterns []string, show
 		return a.printDockerfile(ctx, w)
 	}
 	if o.given() && !show.json {
-		return a.printFindings(builder.Check(w.plan, o.allowHostExec))
+		b := builder.Builder{AllowHostExec: o.allowHostExec, Secrets: w.secrets, SSH: w.ssh}
+		return a.printFindings(b.Check(w.plan))
 	}
 	raw, err := json.MarshalIndent(w.plan, "", "  ")
 	if err != nil {
@@ -78,8 +79,12 @@ func (a *app) printFindings(all []builder.Finding) error {
 	if err := t.write(a.Stdout, ""); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(a.Stdout, "%d native, %d emulated, %d need a container\n",
-		count[script.Native], count[script.Emulated], count[script.Container])
+	missing := ""
+	if n := count[builder.Missing]; n > 0 {
+		missing = fmt.Sprintf(", %d need a flag", n)
+	}
+	_, err := fmt.Fprintf(a.Stdout, "%d native, %d emulated, %d need a container%s\n",
+		count[script.Native], count[script.Emulated], count[script.Container], missing)
 	return err
 }
 

@@ -314,3 +314,61 @@ func pull(r string) []string {
 }
 
 func push(r string) []string { return []string{"build", "-t", r + "/app:v1", "--push", "./server"} }
+
+// TestSecretsOfRuns gives RUNs secrets that they print, fail with and copy from,
+// and searches all that a build leaves.
+func TestSecretsOfRuns(t *testing.T) {
+	c := newSecretsCase(t)
+	file := filepath.Join(t.TempDir(), "key") // outside of what is searched
+	if err := os.WriteFile(file, []byte(plantedPassword+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PLANTED", plantedURL)
+	writeFiles(t, c.dir, map[string]string{
+		"Dockerfile": `FROM scratch AS build
+RUN --mount=type=secret,id=key,required --mount=type=secret,id=url,env=URL \
+    cat /run/secrets/key && echo "the url is $URL" >&2 && cat /run/secrets/key | wc -c > /size
+FROM build
+RUN --mount=type=secret,id=key,target=/size,mode=0444 grep -c pl4nted /size > /count
+`,
+		"Dockerfile.fails": `FROM scratch
+RUN --mount=type=secret,id=key --mount=type=secret,id=url,env=URL cat /run/secrets/key && "$URL"
+`,
+		"Dockerfile.lost": "FROM scratch\nRUN --mount=type=secret,id=url,env=URL cat /$URL\n",
+	})
+	given := []string{"--secret", "id=key,src=" + file, "--secret", "id=url,env=PLANTED"}
+	for _, args := range [][]string{
+		{"build", "--progress", "json", "-o", "image.tar", "-o", "type=oci,dest=layout,tar=false", "--metadata-file", "metadata.json"},
+		{"build", "--progress", "plain", "--no-cache"},
+		{"plan", "-f", "Dockerfile"}, {"plan", "--json", "-f", "Dockerfile"},
+	} {
+		args = append(append(args, "-f", "Dockerfile"), append(given, ".")...)
+		if err := c.run(t, args...); err != nil {
+			t.Fatalf("%v:\n%s", err, &c.out)
+		}
+	}
+	for _, name := range []string{"Dockerfile.fails", "Dockerfile.lost"} {
+		for _, progress := range []string{"plain", "json"} {
+			args := append([]string{"build", "--progress", progress, "-f", name, "-o", "no.tar"}, append(given, ".")...)
+			if err := c.run(t, args...); err == nil {
+				t.Errorf("%s is built", name)
+			}
+		}
+	}
+	if text := c.out.String(); !strings.Contains(text, "the url is ***") || !strings.Contains(text, "exit status") {
+		t.Errorf("the RUNs did not print what they should:\n%s", text)
+	}
+	c.search(t)
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), "stagectl-*", "stage-*"))
+	for _, dir := range left {
+		_ = filepath.WalkDir(dir, func(path string, _ os.DirEntry, _ error) error {
+			if content, err := os.ReadFile(path); err == nil {
+				search(t, path, string(content))
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}

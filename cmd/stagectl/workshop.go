@@ -25,6 +25,9 @@ type workshop struct {
 	progress progress
 	outputs  []builder.Output
 	plan     *plan.Plan
+	// secrets and ssh are what RUNs may be given.
+	secrets map[string][]byte
+	ssh     map[string]string
 	// forget has nothing used that is remembered.
 	forget bool
 	// close ends the progress display and releases the cache.
@@ -45,6 +48,9 @@ func (a *app) prepare(ctx context.Context, o *buildOptions, patterns []string) (
 		return nil, fmt.Errorf("finding the working directory: %w", err)
 	}
 	w := &workshop{}
+	if err := o.readSecrets(a, dir, w); err != nil {
+		return nil, err
+	}
 	if w.client, err = o.client(); err != nil {
 		return nil, err
 	}
