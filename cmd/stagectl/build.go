@@ -69,12 +69,16 @@ func (a *app) build(ctx context.Context, o *buildOptions, patterns []string) err
 	if err != nil {
 		return err
 	}
-	if err := o.writeFiles(result); err != nil {
+	left, err := leftBehindOf(w.plan, w.sizes, result.Images[0].Images[0])
+	if err != nil {
+		return err
+	}
+	if err := o.writeFiles(result, left); err != nil {
 		return err
 	}
 	w.progress.Close()
 	if !o.quiet && o.progress != "json" {
-		if err := a.summarize(result, w.plan); err != nil {
+		if err := a.summarize(result, w.plan, left); err != nil {
 			return err
 		}
 	}
@@ -94,8 +98,8 @@ func (a *app) printWritten(written []output.Written) error {
 	return nil
 }
 
-func (a *app) summarize(result *builder.Result, p *plan.Plan) error {
-	o := summaryOptions{Style: newStyle(isTerminal(a.Stderr), a.Getenv), Next: next(result.Written, p)}
+func (a *app) summarize(result *builder.Result, p *plan.Plan, left *leftBehind) error {
+	o := summaryOptions{Left: left, Style: newStyle(isTerminal(a.Stderr), a.Getenv), Next: next(result.Written, p)}
 	for _, w := range result.Written {
 		out := summaryOutput{What: "wrote", Where: w.Where, Size: w.Size}
 		if w.Unchanged {

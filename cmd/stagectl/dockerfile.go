@@ -95,6 +95,8 @@ type dockerFront struct {
 	// outputs are the paths that the build writes to.
 	outputs  []string
 	resolved map[string]*v1.ConfigFile
+	// sizes are those of the images that could be had.
+	sizes map[string]int64
 }
 
 func (f *dockerFront) plan(ctx context.Context, args []string) (*plan.Plan, error) {
@@ -333,7 +335,7 @@ func (f *dockerFront) warn(w *dockerfile.Error) {
 // resolve returns the configuration of a base, and for a golang image that
 // cannot be had one like it.
 func (f *dockerFront) resolve(ctx context.Context, ref string, p v1.Platform) (*v1.ConfigFile, error) {
-	key := ref + " " + p.String()
+	key := imageKey(ref, p)
 	if config, ok := f.resolved[key]; ok {
 		return config, nil
 	}
@@ -341,6 +343,9 @@ func (f *dockerFront) resolve(ctx context.Context, ref string, p v1.Platform) (*
 	var config *v1.ConfigFile
 	if err == nil {
 		config, err = img.ConfigFile()
+	}
+	if err == nil {
+		f.sizes[key], err = sizeOf(img)
 	}
 	if tag, ok := golang.Tag(ref); err != nil && ok && ctx.Err() == nil {
 		release, findErr := f.golang.Find(ctx, tag)

@@ -219,7 +219,7 @@ func (f *outputFlags) checkPlan(p *plan.Plan) error {
 }
 
 // writeFiles writes --iidfile and --metadata-file as docker buildx does.
-func (f *outputFlags) writeFiles(result *builder.Result) error {
+func (f *outputFlags) writeFiles(result *builder.Result, left *leftBehind) error {
 	if f.iidFile != "" {
 		id, err := imageID(result.Images[0])
 		if err != nil {
@@ -237,6 +237,9 @@ func (f *outputFlags) writeFiles(result *builder.Result) error {
 		m, err := metadata(r)
 		if err != nil {
 			return err
+		}
+		if left != nil {
+			m["stagectl.leftBehind"] = left
 		}
 		all[r.Name] = m
 	}

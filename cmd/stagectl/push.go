@@ -62,7 +62,7 @@ func (a *app) push(ctx context.Context, f *commonFlags, file string, refs []stri
 	}
 	p.Close()
 	if !f.quiet && f.progress != "json" {
-		if err := a.summarize(&builder.Result{Images: results, Written: written}, nil); err != nil {
+		if err := a.summarize(&builder.Result{Images: results, Written: written}, nil, nil); err != nil {
 			return err
 		}
 	}

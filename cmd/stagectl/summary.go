@@ -26,6 +26,8 @@ type summaryOptions struct {
 	Style style
 	// Outputs are the places that the images went to.
 	Outputs []summaryOutput
+	// Left is what only a build stage is made from, or nil.
+	Left *leftBehind
 	// Next is the command to go on with, or empty.
 	Next string
 }
@@ -56,6 +58,9 @@ func writeSummary(w io.Writer, results []image.Result, o summaryOptions) error {
 		if err := s.result(r); err != nil {
 			return fmt.Errorf("summarizing %s: %w", r.Name, err)
 		}
+	}
+	if o.Left != nil {
+		fmt.Fprintf(&b, "  %s  %s\n", padLeft(formatSize(o.Left.Size), bytesWidth), o.Style.paint(dim, o.Left.text(o.Style)))
 	}
 	if len(o.Outputs) > 0 || o.Next != "" {
 		b.WriteString("\n")

@@ -114,6 +114,31 @@ next: docker load < image.tar && docker run --rm -p 8080:8080 server:latest
 	}
 }
 
+func TestSummaryOfWhatIsLeft(t *testing.T) {
+	result := image.Result{Name: "x", Tags: []string{"x"}, Images: []image.Platform{
+		onePlatform(t, "linux/amd64", "", 0, sizedImage{digest: "9f", sizes: []int64{3_000_000}, history: created("COPY")}),
+	}}
+	for _, tt := range []struct {
+		left leftBehind
+		want string
+	}{
+		{leftBehind{"golang:1.26-alpine", 85_600_000, 3_000_000}, "   85.6 MB  left behind: golang:1.26-alpine, 28 times the image\n"},
+		{leftBehind{"golang", 5_000_000, 3_000_000}, "    5.0 MB  left behind: golang\n"},
+		{leftBehind{"golang", 5_000_000, 0}, "    5.0 MB  left behind: golang\n"},
+		{leftBehind{strings.Repeat("registry.example.com/", 5) + "golang", 85_600_000, 3_000_000}, ", 28 times the image\n"},
+	} {
+		got := summaryText(t, summaryOptions{Left: &tt.left}, result)
+		if !strings.HasSuffix(got, tt.want) {
+			t.Errorf("got %s\nwant %s", got, tt.want)
+		}
+		for line := range strings.Lines(got) {
+			if textWidth(strings.TrimSuffix(line, "\n")) > summaryWidth {
+				t.Errorf("wider than %d columns: %q", summaryWidth, line)
+			}
+		}
+	}
+}
+
 func TestSummaryOfPlatforms(t *testing.T) {
 	var images []image.Platform
 	for i, platform := range []string{"linux/amd64", "linux/arm64", "linux/arm/v7"} {

@@ -28,6 +28,8 @@ type workshop struct {
 	// secrets and ssh are what RUNs may be given.
 	secrets map[string][]byte
 	ssh     map[string]string
+	// sizes are those of the images that a Dockerfile names and that could be had.
+	sizes map[string]int64
 	// forget has nothing used that is remembered.
 	forget bool
 	// close ends the progress display and releases the cache.
@@ -81,9 +83,10 @@ func (a *app) prepare(ctx context.Context, o *buildOptions, patterns []string) (
 	if o.given() {
 		docker := &dockerFront{
 			frontEnd: *front, docker: &o.dockerFlags, stdin: a.Stdin, golang: w.golang,
-			progress: w.progress.Event, outputs: o.paths(), resolved: map[string]*v1.ConfigFile{},
+			progress: w.progress.Event, outputs: o.paths(), resolved: map[string]*v1.ConfigFile{}, sizes: map[string]int64{},
 		}
 		w.plan, err = docker.plan(ctx, patterns)
+		w.sizes = docker.sizes
 	} else {
 		w.plan, err = front.plan(ctx, patterns)
 	}
