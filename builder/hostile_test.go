@@ -37,6 +37,13 @@ func outside(t *testing.T) string {
 	return dir
 }
 
+func writeFile(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // hostileBuild carries out steps on an image. The context has a file f.
 func hostileBuild(t *testing.T, c *cache.Cache, from string, steps ...plan.Step) (v1.Image, error) {
 	t.Helper()
