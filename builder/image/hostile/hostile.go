@@ -131,6 +131,7 @@ func headers() []Layer {
 		return Block(tar.TypeXHeader, "pax", len(content), nil) + Padded(content) + Block(tar.TypeReg, "a", 0, nil)
 	}
 	owner := func(uid int) Entry { return Entry{Header: tar.Header{Name: "a", Typeflag: tar.TypeReg, Uid: uid}} }
+	nobody := int64(1)<<40 - 1 // -1 where int has 32 bits
 	deep := strings.Repeat("/x", 2500)
 	sparse10 := "22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n25 GNU.sparse.realsize=9\n"
 	manyHoles := strings.Repeat("1\n", 1<<20)
@@ -147,7 +148,7 @@ func headers() []Layer {
 		{Name: "long name", Tar: Tar(File(deep, "")), Refused: "a name of 5000 bytes is too long, the limit is 4096"},
 		{Name: "long link", Tar: Tar(Symlink("a", deep)), Refused: "a name of 5000 bytes is too long, the limit is 4096"},
 		{Name: "owner below nobody", Tar: Tar(owner(-1)), Refused: "a: it belongs to -1:0, which is nobody"},
-		{Name: "owner above nobody", Tar: Tar(owner(1 << 40)), Refused: "a: it belongs to 1099511627776:0, which is nobody"},
+		{Name: "owner above nobody", Tar: Tar(owner(int(nobody))), Refused: fmt.Sprintf("a: it belongs to %d:0, which is nobody", int(nobody))},
 		{Name: "size of eight exabytes", Tar: Block(tar.TypeReg, "a", 0, map[int]string{124: "\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\x00"}), Refused: "layer entry 2: "},
 		{Name: "cut off", Tar: Base()[:700], Refused: "unexpected EOF"},
 		{Name: "no tar", Tar: strings.Repeat("x", 1024), Refused: "invalid tar header"},

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -56,6 +57,7 @@ func TestAddArchive(t *testing.T) {
 	}
 	hard := func(name, to string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: to} }
 	long := strings.Repeat("long/", 60) + "name"
+	above := int64(1)<<40 - 1 // -1 where int has 32 bits
 	// All cases extract to /opt, where there are a file and a link.
 	below := []string{"drwx------ 1:1 /opt", "-rw-r--r-- 0:0 /opt/there old", "lrwxrwxrwx 0:0 /opt/etc -> /etc", "drwx------ 3:3 /opt/dir", "-rw-r--r-- 0:0 /etc/passwd root"}
 	opt := "drwx------ 1:1 /opt"
@@ -103,7 +105,7 @@ func TestAddArchive(t *testing.T) {
 		{"name that is too long", []tar.Header{{Name: strings.Repeat("x/", 2099) + "xx"}}, nil, "a name of 4200 bytes is too long"},
 		{"link that is too long", []tar.Header{symlink("a", strings.Repeat("x/", 2100))}, nil, "a name of 4200 bytes is too long"},
 		{"nobody's", []tar.Header{{Name: "a", Uid: -1}}, nil, "a belongs to -1:0, which is nobody"},
-		{"nobody's either", []tar.Header{{Name: "a", Gid: 1 << 32}}, nil, "a belongs to 0:4294967296, which is nobody"},
+		{"nobody's either", []tar.Header{{Name: "a", Gid: int(above)}}, nil, fmt.Sprintf("a belongs to 0:%d, which is nobody", int(above))},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
