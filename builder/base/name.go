@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
-
 	"github.com/stagectl/stagectl/builder/plan"
 	"github.com/stagectl/stagectl/builder/registry"
 )
@@ -31,7 +29,7 @@ func ValidName(s string) error {
 	if err := registry.CheckUserInfo(s); err != nil {
 		return fmt.Errorf("malformed reference: %w", err)
 	}
-	if _, err := name.ParseReference(s); err != nil {
+	if _, err := registry.ParseReference(s); err != nil {
 		return fmt.Errorf("malformed reference %q: %w", s, err)
 	}
 	return nil

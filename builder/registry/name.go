@@ -38,6 +38,23 @@ func familiar(full string) string {
 	return familiarHost(host) + "/" + rest
 }
 
+// ParseReference reads a reference as package name does, and refuses a repository
+// that would be another one in a URL, or none: with "..", ".", or nothing between
+// two slashes.
+func ParseReference(s string, opts ...name.Option) (name.Reference, error) {
+	ref, err := name.ParseReference(s, opts...)
+	if err != nil {
+		return nil, err
+	}
+	repo := ref.Context().RepositoryStr()
+	for element := range strings.SplitSeq(repo, "/") {
+		if element == "" || element == "." || element == ".." {
+			return nil, fmt.Errorf("repository %q: it has %q for an element", repo, element)
+		}
+	}
+	return ref, nil
+}
+
 // ValidHost says what is wrong with the name of a registry, or nil.
 func ValidHost(host string) error {
 	if err := CheckUserInfo(host); err != nil {

@@ -28,6 +28,24 @@ func wantError(t *testing.T, err error, want string) {
 	}
 }
 
+// What leads elsewhere in a URL is no repository.
+func TestParseRefuses(t *testing.T) {
+	c := &registry.Client{Insecure: []string{"plain.example.com"}}
+	for s, want := range map[string]string{
+		"ghcr.io/../x":               `malformed reference "ghcr.io/../x": repository "../x": it has ".." for an element`,
+		"ghcr.io/team/../../x:v1":    `repository "team/../../x": it has ".." for an element`,
+		"plain.example.com/./x":      `repository "./x": it has "." for an element`,
+		"ghcr.io//x":                 `repository "/x": it has "" for an element`,
+		"/./x":                       `it has "" for an element`,
+		"ghcr.io/team/x/@" + digest:  `repository "team/x/": it has "" for an element`,
+		"ghcr.io/team/..@" + digest:  `it has ".." for an element`,
+		"ghcr.io/team/x@sha256:../x": "malformed reference",
+	} {
+		_, err := c.Parse(s)
+		wantError(t, err, want)
+	}
+}
+
 func TestParse(t *testing.T) {
 	c := &registry.Client{Insecure: []string{"plain.example.com:5000", "docker.io"}}
 	tests := []struct{ name, in, want, scheme string }{

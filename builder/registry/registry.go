@@ -107,9 +107,9 @@ func (c *Client) Parse(s string) (name.Reference, error) {
 	if err := CheckUserInfo(s); err != nil {
 		return nil, fmt.Errorf("malformed reference: %w", err)
 	}
-	ref, err := name.ParseReference(s)
+	ref, err := ParseReference(s)
 	if err == nil && c.insecure(ref.Context().RegistryStr()) {
-		ref, err = name.ParseReference(s, name.Insecure)
+		ref, err = ParseReference(s, name.Insecure)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("malformed reference %q: %w", s, err)
