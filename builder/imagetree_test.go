@@ -123,14 +123,17 @@ func sameFiles(t *testing.T, tree *imageTree, layers []v1.Layer) {
 			return
 		}
 		layer, index, _ := merged.Locate(e.Path)
-		if got, err := readAt(tree, e.Path); err != nil || got != contentOf(t, layers[layer], index) {
+		want, damage := contents(t, layers[layer])
+		got, err := readAt(tree, e.Path)
+		if (err == nil) != (damage == nil) || err == nil && got != want[index] {
 			t.Errorf("%v has %d bytes, %.50q, %v", e, len(got), got, err)
 		}
 	})
 }
 
-// contentOf reads the content of an entry from the start of its layer.
-func contentOf(t *testing.T, l v1.Layer, index int) string {
+// contents reads the contents of a layer's entries. Some cannot be read: those of
+// files with holes that are not as their headers say.
+func contents(t *testing.T, l v1.Layer) (all []string, damage error) {
 	t.Helper()
 	rc, err := l.Uncompressed()
 	if err != nil {
@@ -138,14 +141,14 @@ func contentOf(t *testing.T, l v1.Layer, index int) string {
 	}
 	defer rc.Close()
 	entries := image.NewEntryReader(rc, nil)
-	for range index + 1 {
-		if _, err := entries.Next(); err != nil {
-			t.Fatal(err)
+	for {
+		if _, err := entries.Next(); errors.Is(err, io.EOF) {
+			return all, damage
+		} else if err != nil {
+			return all, errors.Join(damage, err)
 		}
+		raw, err := io.ReadAll(entries)
+		damage = errors.Join(damage, err)
+		all = append(all, string(raw))
 	}
-	raw, err := io.ReadAll(entries)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(raw)
 }
