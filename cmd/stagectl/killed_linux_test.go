@@ -344,6 +344,8 @@ func TestStopped(t *testing.T) {
 			}
 			l.keep(t, "before")
 			l.change(t, "new")
+			// More than is written at once.
+			writeFiles(t, l.dir, map[string]string{"src/files/large": noise(3 << 20)})
 			whole := l.stop(t, c.args, point{}, 0)
 			outputs := l.outputs(t)
 			late := 0
@@ -373,6 +375,15 @@ func TestStopped(t *testing.T) {
 			t.Logf("stopped at %d moments, %d of them too late to make a difference", len(points(t, whole.moments)), late)
 		})
 	}
+}
+
+// noise is text that no compression makes smaller.
+func noise(n int) string {
+	var b strings.Builder
+	for sum := sha256.Sum256(nil); b.Len() < n; sum = sha256.Sum256(sum[:]) {
+		b.Write(sum[:])
+	}
+	return b.String()
 }
 
 // outputs lists what is neither a blob nor a record, nor a directory that is

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -180,8 +181,11 @@ func (tr *tracer) moment(tid int) moment {
 	case unix.SYS_WRITE, unix.SYS_PWRITE64, unix.SYS_FTRUNCATE, unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_FCHMOD:
 		path = tr.file(info.args[0])
 	}
-	return moment{info.nr, path}
+	return moment{info.nr, random.ReplaceAllString(path, "$1*")}
 }
+
+// random is what is random in the names of temporary files.
+var random = regexp.MustCompile(`(/\.stagectl-|/[a-z]+-)[0-9A-Z]{6,}`)
 
 // file returns what a descriptor stands for, where it is a file or a connection:
 // there is also what a process writes to itself.
@@ -229,8 +233,8 @@ func (p point) reached(all []moment) bool {
 }
 
 // points are those of the moments to stop at: all where that is asked for, or
-// else some of them, the first and the last, and all at which a file is changed
-// that does not have the name of a temporary one.
+// else some of them, the first and the last, all at which a file is changed that
+// does not have the name of a temporary one, and one in the middle of each file.
 func points(t *testing.T, all []moment) []point {
 	t.Helper()
 	n, some := len(all), 8
@@ -241,10 +245,12 @@ func points(t *testing.T, all []moment) []point {
 	for i := range min(some, n) {
 		chosen = append(chosen, point{n: 1 + i*(n-1)/max(min(some, n)-1, 1)})
 	}
-	seen := map[moment]int{}
+	writes, seen := map[moment]int{}, map[moment]int{}
 	for _, m := range all {
-		if m.exposed() {
-			seen[m]++
+		writes[m]++
+	}
+	for _, m := range all {
+		if seen[m]++; m.exposed() || m.call == unix.SYS_WRITE && seen[m] == 1+writes[m]/2 {
 			chosen = append(chosen, point{seen[m], m})
 		}
 	}
@@ -258,7 +264,7 @@ func (m moment) exposed() bool {
 	default:
 		return false
 	}
-	for _, mark := range []string{"/cache/tmp/", "/.stagectl-", ".new", "/cache/lock", ".lock"} {
+	for _, mark := range []string{"/cache/tmp/", "/.stagectl-*", ".new", "/cache/lock", ".lock"} {
 		if strings.Contains(m.path, mark) {
 			return false
 		}
