@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -16,6 +17,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/stagectl/stagectl/builder/cache"
 	"github.com/stagectl/stagectl/builder/golang"
 	"github.com/stagectl/stagectl/builder/image"
 	"github.com/stagectl/stagectl/builder/layer"
@@ -168,6 +170,9 @@ func (c *carrier) known(b *built, below func() (rootfs.Tree, error), chain bool)
 				continue
 			}
 			var delta *deltaTree
+			if err = c.whole(l.Layer); err != nil {
+				break
+			}
 			if delta, err = c.over(tree, l.Layer, c.temp); err == nil {
 				c.trees = append(c.trees, delta.delta)
 				tree = delta
@@ -182,6 +187,20 @@ func (c *carrier) known(b *built, below func() (rootfs.Tree, error), chain bool)
 		return nil, true
 	}
 	return layers, true
+}
+
+// whole checks the bytes of a layer of the cache whose files are going to be
+// looked at: what reads a tar stops before its end, or at the first damage.
+func (s *session) whole(l v1.Layer) error {
+	digest, err := l.Digest()
+	if err != nil {
+		return err
+	}
+	_, err = s.Cache.Verified(digest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", cache.ErrCorrupt, err) // the stage is carried out then
+	}
+	return err
 }
 
 // remember notes what a stage came to. Of one that only feeds others, that is
