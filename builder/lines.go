@@ -45,6 +45,8 @@ type lines struct {
 	rest    []byte
 	tail    []byte
 	wentOut bool
+	// reused is set when what go build makes was made before.
+	reused bool
 }
 
 // maxTail is how much of a failed RUN's output is shown.

@@ -100,6 +100,9 @@ type built struct {
 // carry returns the layers of the chain, which are what the image has on its base.
 func (s *session) carry(ctx context.Context, t target, from *base.Image) (_ []image.Layer, err error) {
 	temp, err := os.MkdirTemp("", tempPrefix)
+	if err == nil {
+		temp, err = filepath.EvalSymlinks(temp) // as the go command names it
+	}
 	if err != nil {
 		return nil, err
 	}

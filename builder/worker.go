@@ -186,6 +186,9 @@ func (w *worker) exec(ctx context.Context, step plan.Step) error {
 	if release := golang.Release(step.Run.Env); release != "" && out.wentOut {
 		text = "go" + release
 	}
+	if out.reused {
+		text += ", unchanged"
+	}
 	task.End(err, text)
 	if se := (*script.Error)(nil); errors.As(err, &se) {
 		return &RunError{Output: out.tail, Err: err}
@@ -199,7 +202,11 @@ func (w *worker) host(ctx context.Context, run *plan.Run, out *lines) (script.Ho
 	if err != nil && golang.Release(run.Env) != "" {
 		return script.Host{}, err
 	}
-	stage := golang.Stage{Release: golang.Release(run.Env), Platform: w.b.platform, Temp: w.temp}
+	stage := golang.Stage{
+		Release: golang.Release(run.Env), Platform: w.b.platform, Temp: w.temp,
+		Checkout: w.plan.Contexts[plan.BuildContext].Dir, Reused: func() { out.reused = true },
+	}
+	stage.Builds, _ = w.Compiler.(golang.Builds)
 	for _, kv := range run.Env {
 		if v, ok := strings.CutPrefix(kv, "GOTOOLCHAIN="); ok {
 			stage.Toolchain = v

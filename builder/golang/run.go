@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed" // for trim.sh
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/stagectl/stagectl/builder/compile"
 	"github.com/stagectl/stagectl/builder/process"
 	"github.com/stagectl/stagectl/builder/script"
 )
@@ -38,6 +40,17 @@ type Stage struct {
 	Platform v1.Platform
 	// Temp is a directory of the host for files that are no part of the stage.
 	Temp string
+	// Builds, unless nil, has what `go build` made when all was the same.
+	Builds Builds
+	// Checkout is a directory for as long as which there is something to remember.
+	Checkout string
+	// Reused is called where the go command did not have to run.
+	Reused func()
+}
+
+// Builds remembers builds. *compile.Compiler is one.
+type Builds interface {
+	Around(ctx context.Context, call *compile.Call, run func(context.Context) error) (reused bool, err error)
 }
 
 // Run runs go, git or make for a stage. It is a script.Host's Command.
@@ -46,23 +59,54 @@ func (h *Host) Run(ctx context.Context, s Stage, c script.Call) error {
 	if err != nil {
 		return err
 	}
-	args := c.Args
-	if c.Name == "go" {
-		if args, env, err = h.goArgs(ctx, s, c, env); err != nil {
+	if c.Name != "go" {
+		return start(ctx, c, c.Name, c.Args, env)
+	}
+	release, err := h.releaseOf(ctx, s)
+	if err != nil {
+		return err
+	}
+	if env, err = h.goEnv(ctx, c, env, release); err != nil {
+		return err
+	}
+	program, env, err := h.goOf(ctx, s, env)
+	if err != nil {
+		return err
+	}
+	run := func(ctx context.Context) error {
+		args, err := h.goArgs(ctx, s, c, env, release)
+		if err != nil {
 			return err
 		}
+		return start(ctx, c, program, args, env)
 	}
-	program := c.Name
-	if c.Name == "go" {
-		if program, env, err = h.goOf(ctx, s, env); err != nil {
-			return err
-		}
+	build := buildOf(c, env, release)
+	if s.Builds == nil || build == nil {
+		return run(ctx)
 	}
+	build.Root, build.Go, build.Env, build.Checkout = c.Root, program, env, s.Checkout
+	build.Downloading = func(line string) { _, _ = io.WriteString(c.Stderr, line+"\n") }
+	reused, err := s.Builds.Around(ctx, build, run)
+	if reused && s.Reused != nil {
+		s.Reused()
+	}
+	return err
+}
+
+func start(ctx context.Context, c script.Call, program string, args, env []string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Dir, env, c.Stdin, c.Stdout, c.Stderr
 	cmd.WaitDelay = 5 * time.Second
 	defer process.KillTree(cmd)()
 	return cmd.Run()
+}
+
+// releaseOf is the release of Go in a stage.
+func (h *Host) releaseOf(ctx context.Context, s Stage) (string, error) {
+	if s.Release != "" {
+		return s.Release, nil
+	}
+	return h.local(ctx)
 }
 
 // compiling are the commands of the go command that compile.
@@ -161,29 +205,32 @@ func platformEnv(p v1.Platform) []string {
 	return env
 }
 
-// goArgs adds what keeps the host out of binaries.
-func (h *Host) goArgs(ctx context.Context, s Stage, c script.Call, env []string) ([]string, []string, error) {
-	release := s.Release
-	if release == "" {
-		var err error
-		if release, err = h.local(ctx); err != nil {
-			return nil, nil, err
-		}
-	}
+// goEnv adds the host's own flags, and says where there is no module.
+func (h *Host) goEnv(ctx context.Context, c script.Call, env []string, release string) ([]string, error) {
 	flags, err := h.setting(ctx, "GOFLAGS")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if own := lookup(env, "GOFLAGS"); atLeast(release, "1.18") && flags != "" { // older ones do not know all flags
 		env = append(env, "GOFLAGS="+strings.TrimSpace(flags+" "+own))
 	}
-	args := slices.Clone(c.Args)
-	outside := !inModule(c) && lookup(env, "GO111MODULE") == "" && !remote(args)
-	if outside && atLeast(release, "1.11") {
+	if outside(c, env) && atLeast(release, "1.11") {
 		env = append(env, "GO111MODULE=off")
 	}
+	return env, nil
+}
+
+// outside tells whether what is built is in no module.
+func outside(c script.Call, env []string) bool {
+	mode := lookup(env, "GO111MODULE")
+	return mode == "off" || mode == "" && moduleOf(c) == "" && !remote(c.Args)
+}
+
+// goArgs adds what keeps the host out of binaries.
+func (h *Host) goArgs(ctx context.Context, s Stage, c script.Call, env []string, release string) (_ []string, err error) {
+	args := slices.Clone(c.Args)
 	if !compiles(c) {
-		return args, env, nil
+		return args, nil
 	}
 	at := 1 // -C comes first
 	if len(args) > 1 && (strings.HasPrefix(args[1], "-C=") || strings.HasPrefix(args[1], "--C=")) {
@@ -191,9 +238,9 @@ func (h *Host) goArgs(ctx context.Context, s Stage, c script.Call, env []string)
 	}
 	if args[0] == "build" && ofFiles(args) && atLeast(release, "1.13") {
 		args = withoutBuildID(args)
-	} else if args[0] == "build" && outside {
+	} else if args[0] == "build" && outside(c, env) {
 		if args, err = h.byFiles(ctx, s, c.Dir, args, env, atLeast(release, "1.13")); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	if atLeast(release, "1.10") { // the build cache knows what has changed
@@ -203,7 +250,7 @@ func (h *Host) goArgs(ctx context.Context, s Stage, c script.Call, env []string)
 	case !atLeast(release, "1.13"):
 		var toolexec string
 		if toolexec, err = h.toolexec(ctx, release, s.Temp, c.Root); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		args = slices.Insert(args, at, "-toolexec="+toolexec)
 	default:
@@ -213,7 +260,7 @@ func (h *Host) goArgs(ctx context.Context, s Stage, c script.Call, env []string)
 		// As in an image without git, and so that the same files make the same program.
 		args = slices.Insert(args, at, "-buildvcs=false")
 	}
-	return args, env, nil
+	return args, nil
 }
 
 // toolexec writes trim.sh, and returns what runs it.
@@ -279,68 +326,14 @@ func (h *Host) byFiles(ctx context.Context, s Stage, dir string, args, env []str
 	return slices.Concat(args[:1], flags, lines[1:]), nil
 }
 
-// ofFiles tells whether files are compiled that are named one by one. The go
-// command takes the directory that they are in for a part of the build ID.
-func ofFiles(args []string) bool {
-	_, operands := splitArgs(args[1:])
-	return len(operands) > 0 && !slices.ContainsFunc(operands, func(o string) bool { return !strings.HasSuffix(o, ".go") })
-}
-
-func withoutBuildID(args []string) []string {
-	flags, operands := splitArgs(args[1:])
-	return slices.Concat(args[:1], addLdflag(flags, "-buildid="), operands)
-}
-
-// addLdflag appends to the value of -ldflags, of which the last one counts.
-func addLdflag(flags []string, flag string) []string {
-	for i := len(flags) - 1; i >= 0; i-- {
-		name, value, given := strings.Cut(strings.TrimLeft(flags[i], "-"), "=")
-		switch {
-		case !strings.HasPrefix(flags[i], "-") || name != "ldflags":
-		case given:
-			flags[i] = "-ldflags=" + value + " " + flag
-			return flags
-		case i+1 < len(flags):
-			flags[i+1] += " " + flag
-			return flags
-		}
-	}
-	return append(flags, "-ldflags="+flag)
-}
-
-// valued are the flags of go build whose value may be a word of its own.
-var valued = strings.Fields(`C asmflags buildmode buildvcs compiler covermode coverpkg gccgoflags gcflags installsuffix ldflags
-	mod modfile o overlay p pgo pkgdir tags toolexec`)
-
-// splitArgs tells flags, with their values, from packages.
-func splitArgs(args []string) (flags, operands []string) {
-	for i := 0; i < len(args); i++ {
-		if !strings.HasPrefix(args[i], "-") {
-			return flags, args[i:]
-		}
-		flags = append(flags, args[i])
-		if name := strings.TrimLeft(args[i], "-"); slices.Contains(valued, name) && name != "buildvcs" && i+1 < len(args) {
-			i++
-			flags = append(flags, args[i])
-		}
-	}
-	return flags, nil
-}
-
-func hasFlag(flags []string, name string) bool {
-	return slices.ContainsFunc(flags, func(f string) bool {
-		given, _, _ := strings.Cut(strings.TrimLeft(f, "-"), "=")
-		return strings.HasPrefix(f, "-") && given == name
-	})
-}
-
 // remote tells whether a package is named with its version, as no directory is.
 func remote(args []string) bool {
 	return slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, "@") && !strings.HasPrefix(a, "-") })
 }
 
-// inModule tells whether the go command finds a go.mod or go.work in the stage.
-func inModule(c script.Call) bool {
+// moduleOf is the directory of the go.mod or go.work that the go command finds in
+// the stage, or empty.
+func moduleOf(c script.Call) string {
 	dir := c.Dir
 	for _, a := range c.Args {
 		if value, ok := strings.CutPrefix(strings.TrimLeft(a, "-"), "C="); ok && strings.HasPrefix(a, "-") {
@@ -351,12 +344,12 @@ func inModule(c script.Call) bool {
 	for {
 		for _, name := range []string{"go.mod", "go.work"} {
 			if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
-				return true
+				return dir
 			}
 		}
 		parent := filepath.Dir(dir)
 		if dir == root || parent == dir {
-			return false
+			return ""
 		}
 		dir = parent
 	}

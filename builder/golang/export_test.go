@@ -1,0 +1,4 @@
+package golang
+
+// BuildOf says of a call whether it is remembered.
+var BuildOf = buildOf
