@@ -217,6 +217,7 @@ func (b *Builder) start(p *plan.Plan, outputs []Output) (*session, error) {
 		return nil, err
 	}
 	for _, img := range p.Images {
+		img = shareSteps(img)
 		for _, platform := range img.Platforms {
 			s.targets = append(s.targets, target{img, platform})
 		}

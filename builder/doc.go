@@ -16,7 +16,9 @@
 // them and, for those that changed a little, their blocks, output knows which
 // file it wrote. Nothing of that is believed without the sum of what it stands
 // for. The arrows overlap: bases are resolved while the compiler runs, and a
-// layer is made as soon as its binary is linked.
+// layer is made as soon as its binary is linked. The stages of a Dockerfile are
+// carried out side by side where none needs the other, and once where several
+// platforms have the same, also where that is so up to some step.
 //
 // The same plan on the same sources makes the same bytes: on another machine,
 // in another directory, with a cold or a warm cache, on one CPU or many.

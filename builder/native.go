@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -74,13 +73,13 @@ func (t target) platformOf(stage plan.Stage) v1.Platform {
 // carrier carries out the stages of one target.
 type carrier struct {
 	*session
+	*workspace
 	target target
 	// base is that of the chain.
 	base *base.Image
-	// temp has the stages' files, and all else that ends with the build.
-	temp  string
+
+	mu    sync.Mutex
 	built map[string]*built
-	trees []*imageTree
 }
 
 // built is a stage that was carried out, or is known from an earlier build.
@@ -98,48 +97,16 @@ type built struct {
 }
 
 // carry returns the layers of the chain, which are what the image has on its base.
-func (s *session) carry(ctx context.Context, t target, from *base.Image) (_ []image.Layer, err error) {
-	temp, err := os.MkdirTemp("", tempPrefix)
-	if err == nil {
-		temp, err = filepath.EvalSymlinks(temp) // as the go command names it
-	}
-	if err != nil {
-		return nil, err
-	}
-	c := &carrier{session: s, target: t, base: from, temp: temp, built: map[string]*built{}}
-	defer func() { err = errors.Join(err, c.close()) }()
-	var layers []image.Layer
-	for _, stage := range t.stages() {
-		more, err := c.stage(ctx, stage)
-		if err != nil {
-			return nil, err
-		}
-		layers = append(layers, more...)
-	}
-	return layers, nil
+func (s *session) carry(ctx context.Context, t target, from *base.Image, w *workspace) ([]image.Layer, error) {
+	c := &carrier{session: s, workspace: w, target: t, base: from, built: map[string]*built{}}
+	return c.each(ctx, t.stages())
 }
 
-func (c *carrier) close() error {
-	var errs []error
-	for _, t := range c.trees {
-		errs = append(errs, t.Close())
-	}
-	return errors.Join(append(errs, removeAll(c.temp))...)
-}
-
-// removeAll removes a directory with all in it, also where a program, as the go
-// command does, has made directories that nobody may write to.
-func removeAll(dir string) error {
-	if os.RemoveAll(dir) == nil {
-		return nil
-	}
-	_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			err = os.Chmod(name, 0o700)
-		}
-		return err
-	})
-	return os.RemoveAll(dir)
+// stageOf is a stage that was carried out before, or nil.
+func (c *carrier) stageOf(name string) *built {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.built[name]
 }
 
 // imageTree is a tree that is closed with c.
@@ -149,7 +116,7 @@ func (c *carrier) imageTree(name string, img v1.Image) (*imageTree, error) {
 		return nil, fmt.Errorf("listing the layers of %s: %w", name, err)
 	}
 	t := c.session.imageTree(name, layers, c.temp)
-	c.trees = append(c.trees, t)
+	c.closes(t)
 	return t, nil
 }
 
@@ -164,14 +131,34 @@ func (c *carrier) stage(ctx context.Context, stage plan.Stage) ([]image.Layer, e
 	if err := c.setKey(ctx, b); err != nil {
 		return nil, err
 	}
-	c.built[stage.Name] = b
 	chain := c.target.isChain(stage.Name)
-	if layers, ok := c.known(b, below, chain); ok {
-		return layers, nil
+	key := ""
+	if !chain {
+		key = b.key
 	}
+	out, err := c.once(key, func() (*outcome, error) {
+		if out, ok := c.known(b, below, chain); ok {
+			return out, nil
+		}
+		c.slots <- struct{}{}
+		defer func() { <-c.slots }()
+		return c.make(ctx, b, below, chain)
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.tree = out.tree
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.built[stage.Name] = b
+	return out.layers, nil
+}
+
+// make carries out a stage.
+func (c *carrier) make(ctx context.Context, b *built, below func() (rootfs.Tree, error), chain bool) (*outcome, error) {
 	tree, err := below()
 	if err != nil {
-		return nil, at(plan.Step{Position: stage.Position}, err)
+		return nil, at(plan.Step{Position: b.Position}, err)
 	}
 	dir, err := os.MkdirTemp(c.temp, "stage-")
 	if err != nil {
@@ -185,15 +172,18 @@ func (c *carrier) stage(ctx context.Context, stage plan.Stage) ([]image.Layer, e
 	if err := w.run(ctx); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	c.closes(f)
 	f.Hold() // until the end: nothing changes it any more
-	b.tree = func() (rootfs.Tree, error) { return f, nil }
-	return w.layers, c.remember(b, w)
+	if err := c.remember(b, w); err != nil {
+		return nil, err
+	}
+	return &outcome{func() (rootfs.Tree, error) { return f, nil }, w.layers}, nil
 }
 
 // below finds what a stage is made on, and notes in b what decides it. What it
 // returns gets the files, of which nil is none.
 func (c *carrier) below(ctx context.Context, b *built) (func() (rootfs.Tree, error), error) {
-	if parent, ok := c.built[b.Base]; ok {
+	if parent := c.stageOf(b.Base); parent != nil {
 		b.golang, b.key = parent.golang, parent.key
 		return parent.tree, nil
 	}
@@ -254,7 +244,7 @@ func (c *carrier) source(ctx context.Context, from string, kind plan.FromKind) (
 	case plan.FromContext:
 		return c.contextTree(from)
 	case plan.FromStage:
-		return c.built[from].tree()
+		return c.stageOf(from).tree()
 	}
 	if from == plan.Scratch {
 		return c.session.imageTree(plan.Scratch, nil, c.temp), nil

@@ -142,7 +142,7 @@ func changed(f *rootfs.FS, since *rootfs.Snapshot) ([]layer.File, error) {
 
 // known returns what a stage came to the last time that it was the same. The
 // content of its layers is only looked at where something copies from it.
-func (c *carrier) known(b *built, below func() (rootfs.Tree, error), chain bool) ([]image.Layer, bool) {
+func (c *carrier) known(b *built, below func() (rootfs.Tree, error), chain bool) (*outcome, bool) {
 	var all []madeLayer
 	if c.NoCache || b.key == "" || !c.Cache.Record(stageRecords, c.recordKey(b, chain), &all) {
 		return nil, false
@@ -163,7 +163,7 @@ func (c *carrier) known(b *built, below func() (rootfs.Tree, error), chain bool)
 		}
 		layers = append(layers, image.Layer{Layer: l, CreatedBy: m.CreatedBy})
 	}
-	b.tree = sync.OnceValues(func() (rootfs.Tree, error) {
+	tree := sync.OnceValues(func() (rootfs.Tree, error) {
 		tree, err := below()
 		for _, l := range layers {
 			if l.Layer == nil || err != nil {
@@ -174,7 +174,7 @@ func (c *carrier) known(b *built, below func() (rootfs.Tree, error), chain bool)
 				break
 			}
 			if delta, err = c.over(tree, l.Layer, c.temp); err == nil {
-				c.trees = append(c.trees, delta.delta)
+				c.closes(delta.delta)
 				tree = delta
 			}
 		}
@@ -184,9 +184,9 @@ func (c *carrier) known(b *built, below func() (rootfs.Tree, error), chain bool)
 		return tree, err
 	})
 	if !chain {
-		return nil, true
+		return &outcome{tree: tree}, true
 	}
-	return layers, true
+	return &outcome{tree, layers}, true
 }
 
 // whole checks the bytes of a layer of the cache whose files are going to be
@@ -336,7 +336,7 @@ func (c *carrier) inputs(ctx context.Context, step plan.Step) (sums []string, ok
 func (c *carrier) inputSum(ctx context.Context, from string, kind plan.FromKind, source string) (string, bool, error) {
 	switch kind {
 	case plan.FromStage:
-		key := c.built[from].key
+		key := c.stageOf(from).key
 		return key, key != "", nil
 	case plan.FromImage:
 		if from == plan.Scratch {

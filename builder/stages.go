@@ -2,6 +2,7 @@ package builder
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -145,9 +146,14 @@ func (s *session) compile(ctx context.Context) *binaries {
 
 // layers makes the new layers of every target, several at once and each as soon
 // as what is in it has been compiled.
-func (s *session) layers(ctx context.Context, bases map[string]*base.Image, bins *binaries) (map[string][]image.Layer, error) {
+func (s *session) layers(ctx context.Context, bases map[string]*base.Image, bins *binaries) (_ map[string][]image.Layer, err error) {
 	var mu sync.Mutex
 	layers := map[string][]image.Layer{}
+	work, err := s.newWorkspace()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, work.close()) }()
 	g, ctx := errgroup.WithContext(ctx)
 	jobs := make(chan struct{}, s.Jobs)
 	for _, t := range s.targets {
@@ -156,9 +162,11 @@ func (s *session) layers(ctx context.Context, bases map[string]*base.Image, bins
 			if err := bins.waitAll(ctx, t); err != nil {
 				return err
 			}
-			jobs <- struct{}{}
-			defer func() { <-jobs }()
-			made, err := s.layersOf(ctx, t, bases[t.key()], bins)
+			if !t.native() { // whose stages wait for each other
+				jobs <- struct{}{}
+				defer func() { <-jobs }()
+			}
+			made, err := s.layersOf(ctx, t, bases[t.key()], bins, work)
 			if err != nil {
 				return err
 			}
@@ -171,9 +179,9 @@ func (s *session) layers(ctx context.Context, bases map[string]*base.Image, bins
 	return layers, g.Wait()
 }
 
-func (s *session) layersOf(ctx context.Context, t target, from *base.Image, bins *binaries) ([]image.Layer, error) {
+func (s *session) layersOf(ctx context.Context, t target, from *base.Image, bins *binaries, work *workspace) ([]image.Layer, error) {
 	if t.native() {
-		made, err := s.carry(ctx, t, from)
+		made, err := s.carry(ctx, t, from, work)
 		if err != nil && len(t.image.Platforms) > 1 {
 			err = fmt.Errorf("%w (for %s)", err, t.platform)
 		}

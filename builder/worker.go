@@ -139,7 +139,7 @@ func (w *worker) files(ctx context.Context, f *plan.Files) error {
 
 // fallBack copies from a stage on a golang image what only the image itself has.
 func (w *worker) fallBack(ctx context.Context, stage string, src rootfs.Tree, spec transfer.Spec, missing error) error {
-	from := w.built[stage]
+	from := w.stageOf(stage)
 	if from.golang == "" {
 		return missing
 	}
@@ -172,7 +172,7 @@ func (w *worker) exec(ctx context.Context, step plan.Step) error {
 	if step.Position != nil {
 		subject = step.Position.String() + " " + step.Position.Text
 	}
-	if len(w.target.image.Platforms) > 1 {
+	if len(w.target.image.Platforms) > 1 && !strings.HasSuffix(w.b.Name, forAll) {
 		subject += " " + w.target.platform.String()
 	}
 	task := w.Progress.Start(event.Run, subject, 0)
