@@ -257,7 +257,10 @@ func (s *session) defaults() error {
 		s.Compiler = &compile.Compiler{Outputs: s.Cache.Links(), Records: s.Cache, Forget: s.NoCache, Progress: s.Progress}
 	}
 	if s.golang = s.Go; s.golang == nil {
-		s.golang = &golang.Host{Env: os.Environ(), Offline: s.Offline, Progress: s.Progress, Records: s.Cache, Forget: s.NoCache}
+		s.golang = &golang.Host{
+			Env: os.Environ(), Offline: s.Offline, Progress: s.Progress,
+			Records: s.Cache, Packages: s.Cache.Links(), Forget: s.NoCache,
+		}
 	}
 	if s.Files == nil {
 		s.Files = &registry.Client{Offline: s.Offline, Progress: s.Progress}

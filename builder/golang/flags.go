@@ -59,3 +59,24 @@ func hasFlag(flags []string, name string) bool {
 		return strings.HasPrefix(f, "-") && given == name
 	})
 }
+
+// flagWords is a flag with its value, in one word or two.
+type flagWords struct {
+	name  string
+	words []string
+}
+
+// divideFlags tells the flags from each other that splitArgs returns.
+func divideFlags(flags []string) []flagWords {
+	var all []flagWords
+	for i := 0; i < len(flags); i++ {
+		name, _, given := strings.Cut(strings.TrimLeft(flags[i], "-"), "=")
+		n := 1
+		if !given && slices.Contains(valued, name) && name != "buildvcs" && i+1 < len(flags) {
+			n = 2
+		}
+		all = append(all, flagWords{name, flags[i : i+n : i+n]})
+		i += n - 1
+	}
+	return all
+}

@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if log := os.Getenv(goLog); log != "" {
 		os.Exit(loggedGo(log))
 	}
+	if os.Getenv(oldLog) != "" {
+		os.Exit(oldGo(os.Args[1:]))
+	}
 	os.Exit(m.Run())
 }
 

@@ -32,6 +32,9 @@ type Host struct {
 	Progress event.Func
 	// Records, unless nil, remember what the go command has said.
 	Records compile.Records
+	// Packages, unless empty, is a directory in which the standard library of
+	// releases stays that have no build cache. Any number of processes may share it.
+	Packages string
 	// Forget has nothing that is remembered used, but all remembered anew.
 	Forget bool
 

@@ -78,6 +78,11 @@ func (h *Host) Run(ctx context.Context, s Stage, c script.Call) error {
 		if err != nil {
 			return err
 		}
+		if compiles(c) && !atLeast(release, cached) {
+			var unlock func()
+			args, unlock = h.withStandard(ctx, c, program, args, env)
+			defer unlock()
+		}
 		return start(ctx, c, program, args, env)
 	}
 	build := buildOf(c, env, release)

@@ -79,7 +79,7 @@ func (a *app) prepare(ctx context.Context, o *buildOptions, patterns []string) (
 		return nil, err
 	}
 	front := &frontEnd{flags: &o.planFlags, dir: dir, getenv: a.Getenv, compiler: w.compiler, bases: w.bases}
-	w.golang = &golang.Host{Env: w.compiler.Env, Offline: o.offline, Progress: w.progress.Event, Records: c, Forget: o.noCache}
+	w.golang = &golang.Host{Env: w.compiler.Env, Offline: o.offline, Progress: w.progress.Event, Records: c, Packages: c.Links(), Forget: o.noCache}
 	if o.given() {
 		docker := &dockerFront{
 			frontEnd: *front, docker: &o.dockerFlags, stdin: a.Stdin, golang: w.golang,
