@@ -203,7 +203,7 @@ func (w *worker) host(ctx context.Context, run *plan.Run, out *lines) (script.Ho
 		return script.Host{}, err
 	}
 	stage := golang.Stage{
-		Release: golang.Release(run.Env), Platform: w.b.platform, Temp: w.temp,
+		Release: golang.Release(run.Env), Platform: w.b.platform, Temp: w.temp, Compiler: golang.HasCompiler(w.b.golang),
 		Checkout: w.plan.Contexts[plan.BuildContext].Dir, Reused: func() { out.reused = true },
 	}
 	stage.Builds, _ = w.Compiler.(golang.Builds)

@@ -44,6 +44,9 @@ type Call struct {
 	// Checkout is a directory that exists for as long as what is remembered is of
 	// use.
 	Checkout string
+	// Check is called before run, and where the packages may be others than they
+	// were: its error is Around's.
+	Check func(context.Context) error
 	// Downloading is told when the go command that looks at the packages downloads.
 	Downloading func(line string)
 }
@@ -68,15 +71,26 @@ func (c *Compiler) Around(ctx context.Context, call *Call, run func(context.Cont
 	own := *c
 	own.Go, own.Env = call.Go, call.Env
 	a := &around{Compiler: &own, call: call}
+	checked := func(ctx context.Context) error {
+		if err := a.check(ctx); err != nil {
+			return err
+		}
+		return run(ctx)
+	}
 	if c.Outputs == "" || c.Records == nil {
-		return false, run(ctx)
+		return false, checked(ctx)
 	}
 	before, err := a.inputs(ctx)
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
 	if err != nil {
-		return false, run(ctx) // and if anything is wrong, that says so
+		return false, checked(ctx) // and if anything is wrong, that says so
+	}
+	if a.looked {
+		if err := a.check(ctx); err != nil {
+			return false, err
+		}
 	}
 	kept, err := own.openAt(ctx, a.key(), call.Checkout, a.names)
 	if err != nil {
@@ -88,7 +102,7 @@ func (c *Compiler) Around(ctx context.Context, call *Call, run func(context.Cont
 		return true, nil
 	}
 	copies := a.placeOld(kept)
-	if err := run(ctx); err != nil {
+	if err := checked(ctx); err != nil {
 		copies.remove()
 		return false, err
 	}
@@ -108,6 +122,17 @@ type around struct {
 	call *Call
 	// names of the programs, once inputs are known.
 	names []string
+	// looked says that the go command was asked for the packages, and passed that
+	// the call has been checked.
+	looked, passed bool
+}
+
+func (a *around) check(ctx context.Context) error {
+	if a.call.Check == nil || a.passed {
+		return nil
+	}
+	a.passed = true
+	return a.call.Check(ctx)
 }
 
 func (a *around) root() place { return place(a.call.Root) }
@@ -181,6 +206,7 @@ func (a *around) group() *patternGroup {
 func (a *around) mains(ctx context.Context, m *memory, g *patternGroup) ([]Package, error) {
 	mains, before := m.known(g)
 	for try := 0; mains == nil; try++ {
+		a.looked = true
 		pkgs, err := a.list(ctx, g)
 		if err != nil {
 			return nil, err

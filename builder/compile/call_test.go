@@ -2,6 +2,8 @@ package compile_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -67,6 +69,8 @@ type stage struct {
 	outputs string
 	// meanwhile, unless nil, happens when it is known what there is.
 	meanwhile func()
+	check     func(context.Context) error
+	log       string
 }
 
 // newStage is a stage with what another one has left, unless that is nil.
@@ -119,16 +123,34 @@ func (s *stage) run(root string) error {
 	return err
 }
 
-// build is what a stage does. It tells whether the go command built, and whether
-// anything else of it ran.
+// build is what a stage does. It tells whether the go command built, and how often
+// else it was asked.
 func (s *stage) build() (reused bool, listed int) {
 	s.t.Helper()
-	log := filepath.Join(s.t.TempDir(), "log")
-	c := fake("log", log)
+	ran := false
+	reused, err := s.around(func() error {
+		if ran = true; s.meanwhile != nil {
+			s.meanwhile()
+		}
+		return s.run(s.root)
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if ran == reused {
+		s.t.Errorf("reused is %v, and the go command ran: %v", reused, ran)
+	}
+	raw, _ := os.ReadFile(s.log)
+	return reused, strings.Count(string(raw), "\n")
+}
+
+func (s *stage) around(run func() error) (bool, error) {
+	s.log = filepath.Join(s.t.TempDir(), "log")
+	c := fake("log", s.log)
 	c.Records, c.Outputs = s.records, s.outputs
 	call := &compile.Call{
-		Root: s.root, Go: c.Go, Env: append(append(s.environ(), fakeMode+"=log", fakeArg+"="+log), s.env...), Dir: s.path("app"),
-		Checkout: "/context", Downloading: func(string) {},
+		Root: s.root, Go: c.Go, Env: append(append(s.environ(), fakeMode+"=log", fakeArg+"="+s.log), s.env...), Dir: s.path("app"),
+		Checkout: "/context", Downloading: func(string) {}, Check: s.check,
 	}
 	for i, a := range s.args {
 		a = strings.ReplaceAll(a, "ROOT", s.root)
@@ -148,21 +170,7 @@ func (s *stage) build() (reused bool, listed int) {
 	if s.trees {
 		call.Trees = []string{s.path("app"), s.path("go/src")}
 	}
-	ran := false
-	reused, err := c.Around(s.t.Context(), call, func(context.Context) error {
-		if ran = true; s.meanwhile != nil {
-			s.meanwhile()
-		}
-		return s.run(s.root)
-	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if ran == reused {
-		s.t.Errorf("reused is %v, and the go command ran: %v", reused, ran)
-	}
-	raw, _ := os.ReadFile(log)
-	return reused, strings.Count(string(raw), "\n")
+	return c.Around(s.t.Context(), call, func(context.Context) error { return run() })
 }
 
 // programs are the sums of what is in /out.
@@ -307,14 +315,7 @@ func TestAroundLinksTheRest(t *testing.T) {
 
 // placedBy are the programs that are there when the go command is about to run.
 func placedBy(s *stage, fails error) (names []string) {
-	c := compiler()
-	c.Records, c.Outputs = s.records, s.outputs
-	log := filepath.Join(s.t.TempDir(), "log")
-	call := &compile.Call{
-		Root: s.root, Go: self(), Env: append(append(s.environ(), fakeMode+"=log", fakeArg+"="+log), s.env...), Dir: s.path("app"),
-		Args: []string{"build", "-o=" + s.path("out") + "/", "./..."}, Packages: []string{"./..."}, OutDir: s.path("out"), Checkout: "/context",
-	}
-	_, err := c.Around(s.t.Context(), call, func(context.Context) error {
+	_, err := s.around(func() error {
 		entries, _ := os.ReadDir(s.path("out"))
 		for _, e := range entries {
 			names = append(names, e.Name())
@@ -335,5 +336,44 @@ func TestAroundOfAChangeMeanwhile(t *testing.T) {
 	again := newStage(t, s)
 	if reused, _ := again.build(); reused {
 		t.Error("it was remembered")
+	}
+}
+
+// What a call has to pass is asked where its packages may be others, even where
+// nothing that is compiled has changed, and only there.
+func TestAroundChecks(t *testing.T) {
+	before := newStage(t, nil, "build", "-o=ROOT/out/a", "./cmd/a")
+	before.build()
+	tests := []struct {
+		name   string
+		change func(s *stage)
+		want   string
+	}{
+		{"nothing", func(*stage) {}, "reused"},
+		{"what is compiled", func(s *stage) { s.replace("app/lib/more.go", "more", "less") }, "checked"},
+		{"what may be compiled", func(s *stage) { s.write("app/lib/c.go", "package lib\n\nimport \"C\"\n") }, "checked"},
+		{"what is not known", func(s *stage) { s.env = []string{"GOFLAGS=-toolexec="} }, "checked"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStage(t, before)
+			s.t = t
+			tt.change(s)
+			no := errors.New("no")
+			s.check = func(context.Context) error { return no }
+			reused, err := s.around(func() error {
+				t.Error("it ran")
+				return nil
+			})
+			got := "checked"
+			if reused {
+				got = "reused"
+			} else if !errors.Is(err, no) {
+				got = fmt.Sprint(err)
+			}
+			if got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
 	}
 }

@@ -18,7 +18,6 @@
 //   - -buildmode of archives and libraries leaves more than programs;
 //   - -buildvcs, unless it is false, puts the state of a repository in;
 //   - -x, -n, -json and -work are there for what they print;
-//   - CGO_ENABLED=1 brings in the C compiler and its libraries;
 //   - packages named with a version, and all, std, cmd and the like;
 //   - -o at something that is no program, which the go command refuses;
 //   - go install outside of a module leaves archives as well;
@@ -27,4 +26,13 @@
 //     the stage's root, which has more than a project. Of the others, each file
 //     in the project and below GOPATH/src is taken for one that they are made
 //     of; before Go 1.16, which has no go:embed, each that is a source by its name.
+//
+// # cgo
+//
+// Everything is compiled without cgo. Where the image would compile with it, as
+// CGO_ENABLED=1 has it do and, where nothing is said, a C compiler for the same
+// platform in the image, packages that are partly C are refused before anything is
+// compiled. What the standard library has both in C and in Go is taken in Go, and a
+// line says so. Of a package that is named with its version, as of a tool that is
+// installed, it is not known.
 package golang

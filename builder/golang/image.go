@@ -70,6 +70,13 @@ func within(release, v string) bool {
 // isAlpine tells the tags of images on Alpine from those on Debian.
 func isAlpine(tag string) bool { return strings.Contains(tag, "alpine") }
 
+// HasCompiler tells whether a golang image has a C compiler: those on Alpine have
+// none.
+func HasCompiler(ref string) bool {
+	tag, ok := Tag(ref)
+	return ok && !isAlpine(tag)
+}
+
 // Config is the configuration of the golang image with a tag, as those images
 // have it.
 func Config(tag, release string) v1.Config {

@@ -38,6 +38,8 @@ type Stage struct {
 	Toolchain string
 	// Platform of the stage, which is what its go command compiles for.
 	Platform v1.Platform
+	// Compiler says that the image has one for C.
+	Compiler bool
 	// Temp is a directory of the host for files that are no part of the stage.
 	Temp string
 	// Builds, unless nil, has what `go build` made when all was the same.
@@ -60,6 +62,7 @@ func (h *Host) Run(ctx context.Context, s Stage, c script.Call) error {
 		return err
 	}
 	if c.Name != "go" {
+		env, _ = withoutCgo(s, c, env) // of git, it says nothing
 		return start(ctx, c, c.Name, c.Args, env)
 	}
 	release, err := h.releaseOf(ctx, s)
@@ -72,6 +75,13 @@ func (h *Host) Run(ctx context.Context, s Stage, c script.Call) error {
 	program, env, err := h.goOf(ctx, s, env)
 	if err != nil {
 		return err
+	}
+	env, cgo := withoutCgo(s, c, env)
+	check := func(ctx context.Context) error {
+		if !cgo {
+			return nil
+		}
+		return h.checkCgo(ctx, c, program, env, release)
 	}
 	run := func(ctx context.Context) error {
 		args, err := h.goArgs(ctx, s, c, env, release)
@@ -87,8 +97,12 @@ func (h *Host) Run(ctx context.Context, s Stage, c script.Call) error {
 	}
 	build := buildOf(c, env, release)
 	if s.Builds == nil || build == nil {
+		if err := check(ctx); err != nil {
+			return err
+		}
 		return run(ctx)
 	}
+	build.Check = check
 	build.Root, build.Go, build.Env, build.Checkout = c.Root, program, env, s.Checkout
 	build.Downloading = func(line string) { _, _ = io.WriteString(c.Stderr, line+"\n") }
 	reused, err := s.Builds.Around(ctx, build, run)

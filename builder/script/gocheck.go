@@ -46,10 +46,6 @@ func checkGo(c *checker, args []word) *refusal {
 			return r
 		}
 	}
-	compiles := slices.Contains([]string{"build", "install", "run", "test", "get"}, args[0].text)
-	if v := c.vars["CGO_ENABLED"]; compiles && v.known && v.text == "1" {
-		return &refusal{"a C toolchain: CGO_ENABLED=1", "CGO_ENABLED=0, where no package needs C"}
-	}
 	return nil
 }
 

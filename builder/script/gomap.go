@@ -131,7 +131,7 @@ var buildPrefixes = []string{"GO", "CGO_", "GIT_AUTHOR_", "GIT_COMMITTER_", "HTT
 // use to it are left out, unless it runs code of the project. caches are
 // directories that the host has its own of.
 func mapGoEnv(vars map[string]string, all bool, cwd string, caches []string, host mapper) ([]string, error) {
-	env := map[string]string{"CGO_ENABLED": "0"}
+	env := map[string]string{}
 	for name, value := range vars {
 		if slices.Contains(ownVariables, name) || strings.HasPrefix(name, "GIT_CONFIG") || !all && slices.Contains(goPrograms, name) || !all && !slices.ContainsFunc(buildPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) {
 			continue

@@ -74,12 +74,12 @@ func TestMapGoEnv(t *testing.T) {
 		all  bool
 		want string
 	}{
-		{"nothing", map[string]string{"HOME": "/root"}, false, "CGO_ENABLED=0 GOPATH=H/root/go"},
+		{"nothing", map[string]string{"HOME": "/root"}, false, "GOPATH=H/root/go"},
 		{"what compiling looks at", map[string]string{"GOOS": "linux", "CGO_ENABLED": "1", "GOPATH": "/go", "SECRET": "x", "https_proxy": "p", "GOPRIVATE": "a"}, false, "CGO_ENABLED=1 GOOS=linux GOPATH=H/go GOPRIVATE=a https_proxy=p"},
-		{"programs", map[string]string{"HOME": "/", "GOAUTH": "x", "GOCACHEPROG": "x", "GIT_SSH_COMMAND": "x", "GIT_CONFIG_COUNT": "1"}, false, "CGO_ENABLED=0 GOPATH=H/go"},
-		{"what the host decides", map[string]string{"PATH": "/x", "HOME": "/h", "GOROOT": "/g", "GOTOOLCHAIN": "local", "GOENV": "/e", "GOTMPDIR": "/t", "LD_PRELOAD": "x"}, true, "CGO_ENABLED=0 GOPATH=H/h/go"},
-		{"paths", map[string]string{"GOPATH": "/a:/b", "GOBIN": "/bin", "GOMODCACHE": "/m", "GOCACHE": "/c", "GOWORK": "off", "GOFLAGS": "-mod=mod -modfile=/x/go.mod -v"}, false, "CGO_ENABLED=0 GOBIN=H/bin GOFLAGS=-mod=mod -modfile=H/x/go.mod -v GOMODCACHE=H/m GOPATH=H/a" + string(filepath.ListSeparator) + "H/b GOWORK=off"},
-		{"code of the project gets all", map[string]string{"GOPATH": "/go", "SECRET": "x"}, true, "CGO_ENABLED=0 GOPATH=H/go SECRET=x"},
+		{"programs", map[string]string{"HOME": "/", "GOAUTH": "x", "GOCACHEPROG": "x", "GIT_SSH_COMMAND": "x", "GIT_CONFIG_COUNT": "1"}, false, "GOPATH=H/go"},
+		{"what the host decides", map[string]string{"PATH": "/x", "HOME": "/h", "GOROOT": "/g", "GOTOOLCHAIN": "local", "GOENV": "/e", "GOTMPDIR": "/t", "LD_PRELOAD": "x"}, true, "GOPATH=H/h/go"},
+		{"paths", map[string]string{"GOPATH": "/a:/b", "GOBIN": "/bin", "GOMODCACHE": "/m", "GOCACHE": "/c", "GOWORK": "off", "GOFLAGS": "-mod=mod -modfile=/x/go.mod -v"}, false, "GOBIN=H/bin GOFLAGS=-mod=mod -modfile=H/x/go.mod -v GOMODCACHE=H/m GOPATH=H/a" + string(filepath.ListSeparator) + "H/b GOWORK=off"},
+		{"code of the project gets all", map[string]string{"GOPATH": "/go", "SECRET": "x"}, true, "GOPATH=H/go SECRET=x"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestGo(t *testing.T) {
 	}
 	want := []string{
 		"go", "H/src/app", "build -o=H/out/bin/ ./...",
-		"CGO_ENABLED=0", "GIT_ALLOW_PROTOCOL=https:http:ssh:git", "GIT_CEILING_DIRECTORIES=" + filepath.Dir(c.Root), "GIT_CONFIG_COUNT=2",
+		"GIT_ALLOW_PROTOCOL=https:http:ssh:git", "GIT_CEILING_DIRECTORIES=" + filepath.Dir(c.Root), "GIT_CONFIG_COUNT=2",
 		"GIT_CONFIG_GLOBAL=H/root/.gitconfig", "GIT_CONFIG_KEY_0=core.fsmonitor", "GIT_CONFIG_KEY_1=core.hooksPath", "GIT_CONFIG_SYSTEM=H/etc/gitconfig",
 		"GIT_CONFIG_VALUE_0=false", "GIT_CONFIG_VALUE_1=/dev/null", "GIT_TERMINAL_PROMPT=0", "GOENV=H/root/.config/go/env", "GOFLAGS=-mod=mod", "GOOS=linux", "GOPATH=H/go",
 	}

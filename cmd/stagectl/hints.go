@@ -18,6 +18,7 @@ import (
 	"github.com/stagectl/stagectl/builder/base"
 	"github.com/stagectl/stagectl/builder/cache"
 	"github.com/stagectl/stagectl/builder/compile"
+	"github.com/stagectl/stagectl/builder/golang"
 	"github.com/stagectl/stagectl/builder/registry"
 )
 
@@ -75,6 +76,9 @@ func dockerHint(err error) string {
 	}
 	if text := downloadHint(err); text != "" {
 		return text
+	}
+	if ge := (*golang.CgoError)(nil); errors.As(err, &ge) {
+		return fmt.Sprintf("CGO_ENABLED=0 compiles without, where %s can do without C", ge.Package)
 	}
 	ce := (*builder.ContainerError)(nil)
 	if !errors.As(err, &ce) {
