@@ -136,7 +136,9 @@ func inTrees(b *compile.Call, c script.Call, env []string) bool {
 	}
 	b.Trees = []string{root}
 	for _, p := range filepath.SplitList(lookup(env, "GOPATH")) {
-		b.Trees = append(b.Trees, filepath.Join(p, "src"))
+		if strings.HasPrefix(p, c.Root) { // the host's is for modules alone
+			b.Trees = append(b.Trees, filepath.Join(p, "src"))
+		}
 	}
 	return root != filepath.Clean(c.Root) // which has more than a project
 }

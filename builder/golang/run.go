@@ -236,7 +236,20 @@ func (h *Host) goEnv(ctx context.Context, c script.Call, env []string, release s
 	if outside(c, env) && atLeast(release, "1.11") {
 		env = append(env, "GO111MODULE=off")
 	}
-	return env, nil
+	return sharedModules(c, env, release), nil
+}
+
+// sharedModules has releases that know no GOMODCACHE use the host's all the same,
+// where it is in the first directory of a GOPATH. Those before 1.13 would put its
+// name into programs. Others of the commands write to GOPATH, or look there.
+func sharedModules(c script.Call, env []string, release string) []string {
+	first, ok := strings.CutSuffix(lookup(env, "GOMODCACHE"), filepath.FromSlash("/pkg/mod"))
+	switch {
+	case !ok, !atLeast(release, "1.13"), atLeast(release, "1.15"), outside(c, env), len(c.Args) == 0:
+	case slices.Contains([]string{"build", "mod", "list", "vet"}, c.Args[0]):
+		return append(env, "GOPATH="+first+string(filepath.ListSeparator)+lookup(env, "GOPATH"))
+	}
+	return env
 }
 
 // outside tells whether what is built is in no module.

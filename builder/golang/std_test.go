@@ -40,6 +40,9 @@ func oldGo(args []string) int {
 		return 0
 	}
 	fmt.Fprintln(f, strings.Join(args, " "))
+	if args[0] == "mod" {
+		fmt.Fprintln(f, os.Getenv("GOPATH"))
+	}
 	if args[0] != "install" {
 		return 0
 	}
@@ -63,29 +66,58 @@ func (r *oldRoot) Record(kind, _ string, value any) bool {
 	return kind == "roots" && json.Unmarshal(fmt.Appendf(nil, "%q", r.dir), value) == nil
 }
 
-// Releases without a build cache compile the standard library once.
-func TestStandardLibrary(t *testing.T) {
+// oldHost is a host whose go command for all old releases is the test binary, and
+// what calls of it note.
+func oldHost(t *testing.T, release string) (h *golang.Host, goroot string) {
+	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("there, such releases are not run")
 	}
-	goroot, root, kept := t.TempDir(), t.TempDir(), t.TempDir()
+	goroot = t.TempDir()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(goroot, "VERSION"), "go1.6.4")
-	write(t, filepath.Join(goroot, "src", "fmt", "x.go"), "")
-	write(t, filepath.Join(goroot, "src", "vendor", "x", "y", "x.go"), "")
-	write(t, filepath.Join(root, "app", "main.go"), hello)
+	write(t, filepath.Join(goroot, "VERSION"), "go"+release)
 	if err := os.MkdirAll(filepath.Join(goroot, "bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(self, filepath.Join(goroot, "bin", "go")); err != nil {
 		t.Fatal(err)
 	}
+	h = offline()
+	h.Records = &oldRoot{records{values: map[string]string{}}, goroot}
+	return h, goroot
+}
+
+// What releases that know no GOMODCACHE download is in the host's all the same.
+func TestOldModuleCache(t *testing.T) {
+	for release, want := range map[string]string{"1.12.17": "ROOT/go", "1.13.15": "/home/me/go:ROOT/go", "1.14": "/home/me/go:ROOT/go", "1.15.1": "ROOT/go"} {
+		h, _ := oldHost(t, release)
+		root, log := t.TempDir(), filepath.Join(t.TempDir(), "log")
+		write(t, filepath.Join(root, "app", "go.mod"), "module example.com/x\n")
+		err := h.Run(t.Context(), golang.Stage{
+			Release: release, Platform: v1.Platform{OS: "linux", Architecture: "amd64"}, Temp: t.TempDir(),
+		}, script.Call{
+			Name: "go", Args: []string{"mod", "download"}, Dir: filepath.Join(root, "app"), Root: root, Stdout: os.Stdout, Stderr: os.Stderr,
+			Env: []string{oldLog + "=" + log, "GOPATH=" + filepath.Join(root, "go"), "GOMODCACHE=/home/me/go/pkg/mod"},
+		})
+		raw, _ := os.ReadFile(log)
+		if got := strings.ReplaceAll(string(raw), root, "ROOT"); err != nil || got != "mod download\n"+want+"\n" {
+			t.Errorf("%s: got %q, %v, want GOPATH %s", release, got, err, want)
+		}
+	}
+}
+
+// Releases without a build cache compile the standard library once.
+func TestStandardLibrary(t *testing.T) {
+	h, goroot := oldHost(t, "1.6.4")
+	root, kept := t.TempDir(), t.TempDir()
+	h.Packages = kept
+	write(t, filepath.Join(goroot, "src", "fmt", "x.go"), "")
+	write(t, filepath.Join(goroot, "src", "vendor", "x", "y", "x.go"), "")
+	write(t, filepath.Join(root, "app", "main.go"), hello)
 	log := filepath.Join(t.TempDir(), "log")
-	h := offline()
-	h.Packages, h.Records = kept, &oldRoot{records{values: map[string]string{}}, goroot}
 	run := func(args, fails string) string {
 		t.Helper()
 		err := h.Run(t.Context(), golang.Stage{
