@@ -73,7 +73,7 @@ func main() { println("plain") }
 // A build after a change makes what one makes that remembers nothing, and has the
 // go command compile only what is not the same.
 func TestDockerfileMemory(t *testing.T) {
-	const one, two, three = "RUN go build -ldflags", "RUN GOBIN=", "RUN go build -a"
+	const mod, one, two, three = "RUN go mod download", "RUN go build -ldflags", "RUN GOBIN=", "RUN go build -a"
 	tests := []struct {
 		name string
 		// file, with old replaced by text; it is removed where text is empty.
@@ -83,16 +83,16 @@ func TestDockerfileMemory(t *testing.T) {
 		want, unchanged []string
 	}{
 		{"nothing", "", "", "", nil, nil},
-		{"a file that is in no program", "README.md", "read", "other", nil, []string{one, two}},
-		{"a package", "lib/text.txt", "text", "other", []string{one}, []string{two}},
-		{"a new file", "lib/new.go", "", "package lib\n\nfunc init() { println() }\n", []string{one}, []string{two}},
-		{"a file is gone", "lib/more.go", "", "", []string{one}, []string{two}},
-		{"the module", "go.mod", "1.21", "1.22", []string{one, two}, nil},
-		{"the other stage", "plain/main.go", "plain", "other", []string{three}, []string{one, two}},
-		{"flags", "Dockerfile", "-ldflags=-s", "-ldflags=-w", []string{one}, []string{two}},
-		{"a variable of the script", "Dockerfile", "RUN go build -l", "RUN GOAMD64=v2 go build -l", []string{one}, []string{two}},
-		{"a variable of the stage", "Dockerfile", "ENV SETTING=$MODE", "ENV GOFLAGS=-tags=x", []string{one, two}, nil},
-		{"a variable that says nothing", "Dockerfile", "MODE=plain", "MODE=other", nil, []string{one, two}},
+		{"a file that is in no program", "README.md", "read", "other", nil, []string{mod, one, two}},
+		{"a package", "lib/text.txt", "text", "other", []string{one}, []string{mod, two}},
+		{"a new file", "lib/new.go", "", "package lib\n\nfunc init() { println() }\n", []string{one}, []string{mod, two}},
+		{"a file is gone", "lib/more.go", "", "", []string{one}, []string{mod, two}},
+		{"the module", "go.mod", "1.21", "1.22", []string{mod, one, two}, nil},
+		{"the other stage", "plain/main.go", "plain", "other", []string{three}, []string{mod, one, two}},
+		{"flags", "Dockerfile", "-ldflags=-s", "-ldflags=-w", []string{one}, []string{mod, two}},
+		{"a variable of the script", "Dockerfile", "RUN go build -l", "RUN GOAMD64=v2 go build -l", []string{one}, []string{mod, two}},
+		{"a variable of the stage", "Dockerfile", "ENV SETTING=$MODE", "ENV GOFLAGS=-tags=x", []string{mod, one, two}, nil},
+		{"a variable that says nothing", "Dockerfile", "MODE=plain", "MODE=other", []string{mod}, []string{one, two}},
 	}
 	first, cache := t.TempDir(), t.TempDir()
 	extract(t, first)
@@ -119,11 +119,11 @@ func TestDockerfileMemory(t *testing.T) {
 			if diff := cmp.Diff(imageDigest(t, want), imageDigest(t, got)); diff != "" {
 				t.Errorf("something else comes out (-anew +remembered):\n%s", diff)
 			}
-			compiled, unchanged := said.runs("RUN go build", "RUN GOBIN", "RUN GOAMD64")
-			if diff := cmp.Diff(tt.want, shorten(compiled, one, two, three)); diff != "" {
+			compiled, unchanged := said.runs("RUN go mod", "RUN go build", "RUN GOBIN", "RUN GOAMD64")
+			if diff := cmp.Diff(tt.want, shorten(compiled, mod, one, two, three)); diff != "" {
 				t.Errorf("compiled (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(tt.unchanged, shorten(unchanged, one, two, three)); diff != "" {
+			if diff := cmp.Diff(tt.unchanged, shorten(unchanged, mod, one, two, three)); diff != "" {
 				t.Errorf("unchanged (-want +got):\n%s", diff)
 			}
 		})
@@ -209,4 +209,22 @@ func imageDigest(t *testing.T, img v1.Image) string {
 		t.Fatal(err)
 	}
 	return digest.String()
+}
+
+// What was left out since it changes nothing may be missed all the same.
+func TestDockerfileMissesNothing(t *testing.T) {
+	dir, cache := t.TempDir(), t.TempDir()
+	writeFile(t, filepath.Join(dir, "Dockerfile"), "FROM golang:1\nCOPY go.mod .\nRUN go mod download\nCOPY . .\nRUN go build -o /x .\nFROM scratch\nCOPY --from=0 /x /x\n")
+	writeFile(t, filepath.Join(dir, "go.mod"), "module example.com/x\n\ngo 1.21\n")
+	writeFile(t, filepath.Join(dir, "main.go"), "package main\n\nfunc main() {}\n")
+	dockerfileImage(t, dir, cache, nil)
+	writeFile(t, filepath.Join(dir, "main.go"), "package main\n\nfunc main() { x() }\n")
+	var said said
+	if _, err := tryDockerfile(t, dir, cache, said.note, v1.Platform{OS: "linux", Architecture: "amd64"}); err == nil {
+		t.Fatal("what does not compile was built")
+	}
+	ran, unchanged := said.runs("RUN go mod")
+	if len(ran) != 1 || len(unchanged) != 1 {
+		t.Errorf("go mod download ran %d times and was left out %d times, want both once", len(ran), len(unchanged))
+	}
 }

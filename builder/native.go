@@ -87,8 +87,10 @@ type built struct {
 	plan.Stage
 	// tree is what the stage has in the end, or nil where it is not yet known.
 	tree func() (rootfs.Tree, error)
-	// key sums up all that decides it, and is empty where not all is known.
-	key string
+	// key sums up all that decides it, and is empty where not all is known, and
+	// keys sum up what decides it up to each step and with it.
+	key  string
+	keys []string
 	// platform of the stage.
 	platform v1.Platform
 	// golang is the reference of the golang image that the stage is made from,
@@ -142,7 +144,7 @@ func (c *carrier) stage(ctx context.Context, stage plan.Stage) ([]image.Layer, e
 		}
 		c.slots <- struct{}{}
 		defer func() { <-c.slots }()
-		return c.make(ctx, b, below, chain)
+		return c.make(ctx, b, below, chain, c.NoCache)
 	})
 	if err != nil {
 		return nil, err
@@ -154,8 +156,9 @@ func (c *carrier) stage(ctx context.Context, stage plan.Stage) ([]image.Layer, e
 	return out.layers, nil
 }
 
-// make carries out a stage.
-func (c *carrier) make(ctx context.Context, b *built, below func() (rootfs.Tree, error), chain bool) (*outcome, error) {
+// make carries out a stage, with all of its steps or without those that are known
+// to change nothing.
+func (c *carrier) make(ctx context.Context, b *built, below func() (rootfs.Tree, error), chain, all bool) (*outcome, error) {
 	tree, err := below()
 	if err != nil {
 		return nil, at(plan.Step{Position: b.Position}, err)
@@ -168,14 +171,22 @@ func (c *carrier) make(ctx context.Context, b *built, below func() (rootfs.Tree,
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{carrier: c, b: b, fs: f, chain: chain}
+	w := &worker{carrier: c, b: b, fs: f, lower: tree, chain: chain, all: all}
 	if err := w.run(ctx); err != nil {
-		return nil, errors.Join(err, f.Close())
+		err = errors.Join(err, f.Close())
+		if w.skipped && ctx.Err() == nil { // which may have been what is missing now
+			return c.make(ctx, b, below, chain, true)
+		}
+		return nil, err
 	}
 	c.closes(f)
 	f.Hold() // until the end: nothing changes it any more
-	if err := c.remember(b, w); err != nil {
-		return nil, err
+	if chain {
+		if err := c.remember(b, w); err != nil {
+			return nil, err
+		}
+	} else {
+		c.later.Go(func() error { return c.remember(b, w) })
 	}
 	return &outcome{func() (rootfs.Tree, error) { return f, nil }, w.layers}, nil
 }

@@ -251,11 +251,15 @@ func (c *carrier) keep(files []layer.File) (*made, error) {
 
 // recordKey adds to a stage's key what decides the bytes of the layers of an image.
 func (c *carrier) recordKey(b *built, chain bool) string {
-	key := fmt.Sprintf("v%d.%d %s", stageVersion, FormatVersion, b.key)
+	key := c.recordKeyOf(b.key)
 	if chain {
 		key += fmt.Sprintf(" %v %d %s", c.plan.Compression, c.plan.Epoch.Unix(), b.platform)
 	}
 	return key
+}
+
+func (c *carrier) recordKeyOf(key string) string {
+	return fmt.Sprintf("v%d.%d %s", stageVersion, FormatVersion, key)
 }
 
 // setKey adds to the key of what b is made on all that decides what it comes to.
@@ -284,6 +288,7 @@ func (c *carrier) setKey(ctx context.Context, b *built) error {
 		if err := note([]any{step, texts}); err != nil {
 			return err
 		}
+		b.keys = append(b.keys, hex.EncodeToString(h.Sum(nil)))
 	}
 	b.key = hex.EncodeToString(h.Sum(nil))
 	return nil

@@ -23,6 +23,8 @@ type worker struct {
 	*carrier
 	b  *built
 	fs *rootfs.FS
+	// lower is what the stage is made on, or nil.
+	lower rootfs.Tree
 	// chain is set where each instruction makes a layer.
 	chain  bool
 	layers []image.Layer
@@ -30,6 +32,10 @@ type worker struct {
 	made []madeLayer
 	// since is the state after the last instruction.
 	since *rootfs.Snapshot
+	// all has every step carried out; otherwise some may be skipped.
+	all, skipped bool
+	// done counts steps.
+	done int
 }
 
 func (w *worker) run(ctx context.Context) error {
@@ -60,10 +66,11 @@ func (w *worker) instruction(ctx context.Context, steps []plan.Step) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		err := w.step(ctx, step)
+		err := w.unlessIdle(step, func() error { return w.step(ctx, step) })
 		if err != nil {
 			return at(step, err)
 		}
+		w.done++
 		changes = changes || step.Config == nil
 	}
 	if !w.chain {
@@ -166,8 +173,8 @@ func (e *RunError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *RunError) Unwrap() error { return e.Err }
 
-// exec is RUN.
-func (w *worker) exec(ctx context.Context, step plan.Step) error {
+// subject is what a RUN is called.
+func (w *worker) subject(step plan.Step) string {
 	subject := "a command"
 	if step.Position != nil {
 		subject = step.Position.String() + " " + step.Position.Text
@@ -175,7 +182,12 @@ func (w *worker) exec(ctx context.Context, step plan.Step) error {
 	if len(w.target.image.Platforms) > 1 && !strings.HasSuffix(w.b.Name, forAll) {
 		subject += " " + w.target.platform.String()
 	}
-	task := w.Progress.Start(event.Run, subject, 0)
+	return subject
+}
+
+// exec is RUN.
+func (w *worker) exec(ctx context.Context, step plan.Step) error {
+	task := w.Progress.Start(event.Run, w.subject(step), 0)
 	out := &lines{task: task, secrets: w.secretsOf(step.Run)}
 	host, err := w.host(ctx, step.Run, out)
 	if err == nil {

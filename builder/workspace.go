@@ -23,6 +23,8 @@ type workspace struct {
 	temp string
 	// slots are for what is being carried out.
 	slots chan struct{}
+	// later is what nobody waits for before the end.
+	later errgroup.Group
 
 	mu     sync.Mutex
 	closer []io.Closer
@@ -57,7 +59,7 @@ func (w *workspace) closes(c io.Closer) {
 }
 
 func (w *workspace) close() error {
-	var errs []error
+	errs := []error{w.later.Wait()}
 	for _, c := range w.closer {
 		errs = append(errs, c.Close())
 	}
