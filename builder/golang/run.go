@@ -89,9 +89,11 @@ func (h *Host) Run(ctx context.Context, s Stage, c script.Call) error {
 			return err
 		}
 		if compiles(c) && !atLeast(release, cached) {
-			var unlock func()
-			args, unlock = h.withStandard(ctx, c, program, args, env)
+			with, gone, unlock := h.withStandard(ctx, c, program, args, env)
 			defer unlock()
+			if err := start(ctx, c, program, with, env); err == nil || !gone() {
+				return err
+			}
 		}
 		return start(ctx, c, program, args, env)
 	}

@@ -48,24 +48,25 @@ var standardFlags = []string{"a", "o", "v", "p", "ldflags", "toolexec", "pkgdir"
 
 // withStandard has a go build take the standard library out of what is kept, where
 // that can be, and what is missing of it be compiled before. Without, args stay
-// as they are.
-func (h *Host) withStandard(ctx context.Context, c script.Call, program string, args, env []string) ([]string, func()) {
-	none := func() {}
+// as they are. What is kept may be deleted at any time, and be gone.
+func (h *Host) withStandard(ctx context.Context, c script.Call, program string, args, env []string) (with []string, gone func() bool, unlock func()) {
+	none, never := func() {}, func() bool { return false }
 	flags, packages := splitArgs(args[1:])
 	if h.Packages == "" || args[0] != "build" || hasFlag(flags, "pkgdir") || hasFlag(flags, "i") || hasFlag(flags, "n") {
-		return args, none
+		return args, never, none
 	}
 	root := lookup(env, "GOROOT")
 	std, err := h.openStandard(root, standardKey(flags, env))
 	if err != nil {
-		return args, none
+		return args, never, none
 	}
 	if err := std.complete(ctx, c, program, root, flags, packages, env); err != nil {
 		std.unlock()
-		return args, none
+		return args, never, none
 	}
 	flags = slices.DeleteFunc(flags, func(f string) bool { return f == "-a" || f == "--a" })
-	return slices.Concat(args[:1], []string{"-pkgdir=" + std.dir}, flags, packages), std.unlock
+	gone = func() bool { return !isDir(std.dir) }
+	return slices.Concat(args[:1], []string{"-pkgdir=" + std.dir}, flags, packages), gone, std.unlock
 }
 
 // standardKey is what decides about the standard library, but for the release.

@@ -43,6 +43,10 @@ func oldGo(args []string) int {
 	if args[0] == "mod" {
 		fmt.Fprintln(f, os.Getenv("GOPATH"))
 	}
+	if args[0] == "build" && os.Getenv(oldFails) == "gone" && strings.HasPrefix(args[1], "-pkgdir=") {
+		_ = os.RemoveAll(strings.TrimPrefix(args[1], "-pkgdir="))
+		return 1
+	}
 	if args[0] != "install" {
 		return 0
 	}
@@ -154,6 +158,8 @@ func TestStandardLibrary(t *testing.T) {
 		{"first", build, "", nil, installs + builds},
 		{"again", build, "", nil, builds},
 		{"other flags of the program", build[:5] + " -ldflags=-s" + build[5:], "", nil, strings.Replace(builds, "TRIM", "TRIM -ldflags=-s", 1)},
+		{"gone in the middle", build, "gone", nil, builds + asItIs},
+		{"gone", build, "", nil, installs + builds},
 		{"damaged", build, "", damage, installs + builds},
 		{"fetched anew", build, "", func() { write(t, filepath.Join(goroot, "VERSION"), "go1.6.4") }, installs + builds},
 		{"other flags of all", build[:5] + " -gcflags -N" + build[5:], "", nil,
