@@ -116,7 +116,7 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 
 // environ adds what an engine sets and keeps what would be the host's away.
 func (m *machine) environ(env []string) []string {
-	vars := map[string]string{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": m.user.Home, "HOSTNAME": hostname}
+	vars := map[string]string{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": m.user.Home}
 	for _, kv := range env {
 		name, value, _ := strings.Cut(kv, "=")
 		vars[name] = value
@@ -218,6 +218,9 @@ func (w watch) Write(p []byte) (int, error) {
 func (m *machine) variables() expand.Environ {
 	uid, gid := fmt.Sprint(m.user.UID), fmt.Sprint(m.user.GID)
 	vars := variables{pidVar: "1", "UID": uid, "EUID": uid, "GID": gid}
+	if !slices.ContainsFunc(m.env, func(kv string) bool { return strings.HasPrefix(kv, "HOSTNAME=") }) {
+		vars["HOSTNAME"] = hostname // shells know it, and do not export it
+	}
 	return environment{expand.ListEnviron(m.env...), vars}
 }
 

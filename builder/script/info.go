@@ -168,8 +168,18 @@ func (c *call) exported() map[string]string {
 	return vars
 }
 
-func runPrintenv(c *call) int {
+// environ is what is shown of the variables: with the directory, which shells
+// export.
+func (c *call) environ() map[string]string {
 	vars := c.exported()
+	if dir := c.hc.Env.Get("PWD"); dir.IsSet() {
+		vars["PWD"] = dir.String()
+	}
+	return vars
+}
+
+func runPrintenv(c *call) int {
+	vars := c.environ()
 	if len(c.operands) == 0 {
 		for _, name := range slices.Sorted(maps.Keys(vars)) {
 			c.printf("%s=%s\n", name, vars[name])

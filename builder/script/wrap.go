@@ -144,7 +144,10 @@ func runEnv(c *call) int {
 	if err != nil {
 		return c.errorf(125, "%v", err)
 	}
-	vars := c.exported()
+	vars := c.environ()
+	if len(rest) > 0 {
+		vars = c.exported()
+	}
 	if clear {
 		vars = map[string]string{}
 	}
