@@ -89,7 +89,7 @@ func Load(dir string) ([]*Case, error) {
 // Update writes what the hermetic test wants into the case's file.
 func (c *Case) Update(img string) error {
 	a := &txtar.Archive{Comment: c.archive.Comment, Files: append(slices.Clone(c.archive.Files), txtar.File{Name: imageFile, Data: []byte(img)})}
-	return os.WriteFile(c.file, txtar.Format(a), 0o644) //nolint:gosec // it is a file of the repository
+	return os.WriteFile(c.file, txtar.Format(a), 0o644)
 }
 
 // Write puts the context into a directory.
@@ -133,7 +133,7 @@ func lines(data []byte) []string {
 }
 
 func write(name string, content []byte, mode fs.FileMode) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil { //nolint:gosec // the mode is a part of the case
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
 	if err := os.WriteFile(name, content, mode); err != nil {
@@ -153,7 +153,7 @@ func addEntries(dir string, entries []string) error {
 		case info.IsSymlink():
 			err = os.Symlink(info.Link, name)
 		case info.IsDir():
-			err = errors.Join(os.MkdirAll(name, 0o755), os.Chmod(name, info.Mode)) //nolint:gosec // see write
+			err = errors.Join(os.MkdirAll(name, 0o755), os.Chmod(name, info.Mode))
 		default:
 			err = write(name, []byte(content+"\n"), info.Mode)
 		}

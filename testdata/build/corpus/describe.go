@@ -70,9 +70,9 @@ func unset(value any) bool {
 	return false
 }
 
-func describeFiles(img v1.Image, facts map[string]string) error {
+func describeFiles(img v1.Image, facts map[string]string) (err error) {
 	rc := mutate.Extract(img)
-	defer rc.Close()
+	defer func() { err = errors.Join(err, rc.Close()) }()
 	tr := tar.NewReader(rc)
 	links := map[string]string{}
 	for {
