@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/moby/patternmatcher"
 
@@ -141,7 +142,7 @@ func (e *ContainerError) Error() string {
 		if strings.HasPrefix(f.Command, "ADD ") {
 			text = f.Command
 		}
-		if f.Class == Missing {
+		if f.Class != script.Container {
 			lines = append(lines, fmt.Sprintf("%s: %s: %s", f.Where(), text, f.Reason))
 			continue
 		}
@@ -152,7 +153,9 @@ func (e *ContainerError) Error() string {
 
 // checkRuns refuses what needs a container, or what was not given.
 func (s *session) checkRuns() error {
-	refused := slices.DeleteFunc(s.Check(s.plan), func(f Finding) bool { return f.Class != script.Container && f.Class != Missing })
+	refused := slices.DeleteFunc(s.Check(s.plan), func(f Finding) bool {
+		return f.Class == script.Native || f.Class == script.Emulated
+	})
 	if len(refused) > 0 {
 		return &ContainerError{refused}
 	}
@@ -244,14 +247,33 @@ func (s *session) checkSourcesOf(f *plan.Files) error {
 			continue
 		}
 		_, info, err := rootfs.Resolve(tree, path.Join("/", src))
+		if errors.Is(err, syscall.ELOOP) {
+			err = nil // as of a link to /etc that is called etc
+		}
 		if err != nil {
 			return fmt.Errorf("finding %s: %w", src, err)
 		}
 		if info == nil {
-			return &SourceError{Source: src, Ignored: s.ignored(f.From, src)}
+			e := &SourceError{Source: src, Ignored: s.ignored(f.From, src)}
+			if !e.Ignored {
+				e.Link, e.Target = linkIn(tree, src)
+			}
+			return e
 		}
 	}
 	return nil
+}
+
+// linkIn is the first symbolic link on the way of a path, and where it leads.
+func linkIn(tree rootfs.Tree, src string) (link, target string) {
+	at := "/"
+	for name := range strings.SplitSeq(path.Join("/", src), "/") {
+		at = path.Join(at, name)
+		if info, err := tree.Lstat(at); err == nil && info.IsSymlink() {
+			return strings.TrimPrefix(at, "/"), info.Link
+		}
+	}
+	return "", ""
 }
 
 // SourceError is returned where a COPY or ADD names what is not in the context.
@@ -259,11 +281,16 @@ type SourceError struct {
 	Source string
 	// Ignored tells that it is there, and left out by the ignore file.
 	Ignored bool
+	// Link is the symbolic link on the way to it, and Target where that leads.
+	Link, Target string
 }
 
 func (e *SourceError) Error() string {
 	if e.Ignored {
 		return fmt.Sprintf("%s is left out of the build context by its .dockerignore", e.Source)
+	}
+	if e.Link != "" {
+		return fmt.Sprintf("%s is not in the build context: %s is a symbolic link to %s, and none leads out of it", e.Source, e.Link, e.Target)
 	}
 	return fmt.Sprintf("%s is not in the build context", e.Source)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stagectl/stagectl/builder/base"
 	"github.com/stagectl/stagectl/builder/compile"
+	"github.com/stagectl/stagectl/builder/golang"
 	"github.com/stagectl/stagectl/builder/image"
 	"github.com/stagectl/stagectl/builder/plan"
 )
@@ -102,7 +103,7 @@ func (s *session) resolve(ctx context.Context, bins *binaries) (map[string]*base
 			name, platform := t.base()
 			img, err := s.Bases.Image(ctx, name, platform)
 			if err != nil {
-				return err
+				return baseError(t, name, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -111,6 +112,28 @@ func (s *session) resolve(ctx context.Context, bins *binaries) (map[string]*base
 		})
 	}
 	return bases, g.Wait()
+}
+
+// GolangError is returned for an image that is to be on a golang image, which can
+// not be had. Stages that only feed others do without it.
+type GolangError struct {
+	Image string
+	Err   error
+}
+
+func (e *GolangError) Error() string {
+	return fmt.Sprintf("the image is on %s itself, which cannot be had: %v", e.Image, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *GolangError) Unwrap() error { return e.Err }
+
+// baseError says by which FROM the base is needed that there is not.
+func baseError(t target, name string, err error) error {
+	if _, ok := golang.Tag(name); ok && t.native() {
+		err = &GolangError{name, err}
+	}
+	return at(plan.Step{Position: t.chain()[0].Position}, err)
 }
 
 // compile starts to build the steps of all images, those of a platform together.

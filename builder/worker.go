@@ -139,9 +139,37 @@ func (w *worker) files(ctx context.Context, f *plan.Files) error {
 	}
 	err = transfer.Copy(ctx, w.fs, src, spec)
 	if errors.Is(err, fs.ErrNotExist) && f.FromKind == plan.FromStage {
-		return w.fallBack(ctx, f.From, src, spec, err)
+		err = w.fallBack(ctx, f.From, src, spec, err)
 	}
-	return err
+	return missingIn(f, err)
+}
+
+// MissingError is returned where a COPY --from names what is not there.
+type MissingError struct {
+	// Kind is that of From, which is what it says.
+	Kind plan.FromKind
+	From string
+	Path string
+	Err  error
+}
+
+func (e *MissingError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("%s %s has no %s: %v", e.Kind, e.From, e.Path, e.Err)
+	}
+	return fmt.Sprintf("%s %s has no %s", e.Kind, e.From, e.Path)
+}
+
+// Unwrap has it be a missing file.
+func (e *MissingError) Unwrap() error { return errors.Join(fs.ErrNotExist, e.Err) }
+
+// missingIn says of a source that is missing where it is.
+func missingIn(f *plan.Files, err error) error {
+	var pe *fs.PathError
+	if f.FromKind == plan.FromContext || !errors.As(err, &pe) || pe.Op != "finding" || !errors.Is(pe.Err, fs.ErrNotExist) {
+		return err
+	}
+	return &MissingError{Kind: f.FromKind, From: f.From, Path: pe.Path}
 }
 
 // fallBack copies from a stage on a golang image what only the image itself has.

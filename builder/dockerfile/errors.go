@@ -51,7 +51,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 func errorAt(pos *plan.Position, err error) *Error {
-	return &Error{File: pos.File, Line: pos.Line, Instruction: pos.Text, Err: err}
+	return &Error{File: pos.File, Line: pos.Line, Instruction: pos.Text, Err: withRemedy(err)}
 }
 
 // join puts errors in the order of their lines, each once.
@@ -142,4 +142,22 @@ func clarify(n *parser.Node, err error) error {
 		return fmt.Errorf("%s%s", m[0], didYouMean(m[1], known))
 	}
 	return err
+}
+
+// withRemedy adds what to do about an error of the parser that does not say it.
+func withRemedy(err error) error {
+	for _, r := range remedies {
+		if strings.Contains(err.Error(), r.cause) {
+			return fmt.Errorf("%w: %s", err, r.remedy)
+		}
+	}
+	return err
+}
+
+var remedies = []struct{ cause, remedy string }{
+	{"missing unit in duration", "write it as 5s or 1m30s"},
+	{"invalid network mode", "there are default, none and host"},
+	{"can't find = in", "quote a value that has blanks in it"},
+	{"unterminated heredoc", "it ends with a line that is its name alone"},
+	{"looking for matching double-quote", `a quote is written \" where it is meant`},
 }

@@ -207,7 +207,9 @@ func (c *converter) resolve(ref string, p v1.Platform) resolution {
 		switch {
 		case errors.Is(err, ErrNoConfig):
 		case err != nil:
-			r.err = fmt.Errorf("%w%s", err, didYouMean(ref, c.names()))
+			if r.err = err; didYouMean(ref, c.names()) != "" {
+				r.err = fmt.Errorf("there is no stage %s%s, and as an image: %w", ref, didYouMean(ref, c.names()), err)
+			}
 		case file != nil:
 			r.config = file.Config.DeepCopy()
 		}

@@ -194,13 +194,20 @@ func parseContext(given, value string) (*origin, error) {
 // Hub for Dockerfiles.
 var ownSchemes = []string{"oci:", "docker-archive:"}
 
+// malformedError is of the reference that it is.
+type malformedError string
+
+func (e malformedError) Error() string {
+	return fmt.Sprintf("malformed image reference %q: it is NAME[:TAG][@DIGEST], the name in lower case, as alpine:3.20", string(e))
+}
+
 // imageOrigin reads the reference of an image.
 func imageOrigin(ref string) (*origin, error) {
 	if ref == plan.Scratch || ref == plan.Static {
 		return &origin{kind: plan.FromImage, name: ref}, nil
 	}
 	if _, err := name.ParseReference(ref); err != nil {
-		return nil, fmt.Errorf("malformed image reference %q: %w", ref, err)
+		return nil, malformedError(ref)
 	}
 	for _, scheme := range ownSchemes {
 		if strings.HasPrefix(ref, scheme) {

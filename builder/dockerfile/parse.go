@@ -132,7 +132,7 @@ func (f *File) nodes(text []byte) ([]*parser.Node, []*Error) {
 			start, end = span(located.Locations[0])
 		}
 		if empty := err.Error() == "file with no instructions"; !empty {
-			errs = append(errs, &Error{File: f.name, Line: start, Instruction: f.source.text(start), Err: err})
+			errs = append(errs, &Error{File: f.name, Line: start, Instruction: f.source.text(start), Err: withRemedy(err)})
 		} else if len(errs) == 0 {
 			errs = append(errs, &Error{File: f.name, Err: errors.New("the file has no instructions")})
 		}

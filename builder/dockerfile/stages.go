@@ -236,6 +236,9 @@ func (c *converter) setBase(s *stage, from *instructions.Stage) error {
 		return errors.New("a base is an image or the name of a stage, not an index: name that stage with AS")
 	}
 	s.from, err = c.imageOrContext(baseName)
+	if malformed := malformedError(""); errors.As(err, &malformed) && len(missing) > 0 {
+		return fmt.Errorf("malformed image reference %q%s", baseName, c.noValue(missing))
+	}
 	if err != nil {
 		return fmt.Errorf("%w%s%s", err, c.noValue(missing), didYouMean(baseName, c.names()))
 	}

@@ -25,7 +25,11 @@ func Check(run *plan.Run, o Options) []Finding {
 			text = strings.Join(run.Exec, " ")
 		}
 		text, _, _ = strings.Cut(text, "\n")
-		return []Finding{{Line: errorLine(run, err), Command: text, Class: Container, Reason: err.Error()}}
+		class, reason := Container, err.Error()
+		if pe, ok := err.(syntax.ParseError); ok { //nolint:errorlint // it is never wrapped
+			class, reason = Broken, "syntax error: "+pe.Text
+		}
+		return []Finding{{Line: errorLine(run, err), Command: text, Class: class, Reason: reason}}
 	}
 	c := &checker{Options: o, at: p, functions: map[string]bool{}, vars: map[string]word{}}
 	switch {

@@ -103,7 +103,7 @@ func TestCheck(t *testing.T) {
 			"16 . ./env.sh: needs a container (commands that are only known when they run: a script of the image)",
 		}},
 		{"nothing", "# only a comment", nil},
-		{"no shell script", "if true", []string{"10 if true: needs a container (/bin/sh:1:1: `if <cond>` must be followed by `then`)"}},
+		{"no shell script", "if true", []string{"10 if true: is no script (syntax error: `if <cond>` must be followed by `then`)"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

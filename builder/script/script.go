@@ -23,6 +23,8 @@ const (
 	Native    Class = "native"
 	Emulated  Class = "emulated"
 	Container Class = "needs a container"
+	// Broken is what no shell takes.
+	Broken Class = "is no script"
 )
 
 // Options decide what may be done.
@@ -49,7 +51,7 @@ type Finding struct {
 }
 
 func (f Finding) String() string {
-	if f.Class != Container {
+	if f.Class != Container && f.Class != Broken {
 		return fmt.Sprintf("%s: %s", f.Command, f.Class)
 	}
 	return fmt.Sprintf("%s: %s (%s)", f.Command, f.Class, f.Reason)
@@ -131,11 +133,11 @@ func (e *RefusedError) Error() string {
 	return strings.Join(all, "; ")
 }
 
-// Refused are the findings that need a container.
+// Refused are the findings with which a script is not carried out.
 func Refused(all []Finding) []Finding {
 	var refused []Finding
 	for _, f := range all {
-		if f.Class == Container {
+		if f.Class == Container || f.Class == Broken {
 			refused = append(refused, f)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -118,7 +119,7 @@ func (f *dockerFront) plan(ctx context.Context, args []string) (*plan.Plan, erro
 	if err != nil {
 		return nil, err
 	}
-	file, err := f.parse()
+	file, err := f.parse(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -178,8 +179,11 @@ func (f *dockerFront) context(args []string) (string, error) {
 	case len(args) == 1:
 		dir = args[0]
 	}
-	if dir == "-" || strings.Contains(dir, "://") || strings.HasPrefix(dir, "git@") {
-		return "", usagef("the build context %s is no directory, which alone is known: fetch it, and name the directory", dir)
+	if dir == stdinName && f.docker.file == stdinName {
+		return "", usagef("-f - and the build context -: there is one standard input; name the directory of the context")
+	}
+	if dir == stdinName || strings.Contains(dir, "://") || strings.HasPrefix(dir, "git@") {
+		return "", usagef("the build context %s is not a directory: unpack the archive or clone the repository, and name that", dir)
 	}
 	dir = f.abs(dir)
 	info, err := os.Stat(dir)
@@ -199,7 +203,7 @@ func (f *dockerFront) abs(name string) string {
 }
 
 // parse reads the Dockerfile, relative to the working directory as with docker.
-func (f *dockerFront) parse() (*dockerfile.File, error) {
+func (f *dockerFront) parse(context string) (*dockerfile.File, error) {
 	if f.docker.file == stdinName {
 		if f.stdin == nil {
 			return nil, errors.New("reading the Dockerfile: there is no standard input")
@@ -208,9 +212,28 @@ func (f *dockerFront) parse() (*dockerfile.File, error) {
 	}
 	raw, err := os.ReadFile(f.abs(f.docker.file))
 	if err != nil {
-		return nil, fmt.Errorf("reading the Dockerfile: %w", err)
+		return nil, f.notRead(context, err)
 	}
 	return dockerfile.Parse(f.docker.file, bytes.NewReader(raw))
+}
+
+// notRead is the error of a Dockerfile that cannot be read.
+func (f *dockerFront) notRead(context string, err error) error {
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		err = pe.Err
+	}
+	there := ""
+	if inside := filepath.Join(context, f.docker.file); !filepath.IsAbs(f.docker.file) && errors.Is(err, fs.ErrNotExist) {
+		if rel, relErr := filepath.Rel(f.dir, inside); relErr == nil && isFile(inside) {
+			there = fmt.Sprintf("; the build context has one: -f %s, since it starts at the working directory", rel)
+		}
+	}
+	return fmt.Errorf("reading the Dockerfile %s: %w%s", f.docker.file, err, there)
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
 }
 
 const stdinName = "-"

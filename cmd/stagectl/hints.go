@@ -19,7 +19,10 @@ import (
 	"github.com/stagectl/stagectl/builder/cache"
 	"github.com/stagectl/stagectl/builder/compile"
 	"github.com/stagectl/stagectl/builder/golang"
+	"github.com/stagectl/stagectl/builder/plan"
 	"github.com/stagectl/stagectl/builder/registry"
+	"github.com/stagectl/stagectl/builder/rootfs"
+	"github.com/stagectl/stagectl/builder/script"
 )
 
 // printError writes what went wrong, and a hint where the remedy is known. The
@@ -30,8 +33,10 @@ func (a *app) printError(err error) {
 		_, _ = a.Stderr.Write(ce.Output)
 	}
 	_, _ = fmt.Fprintf(a.Stderr, "%s %s\n", style.paint(red, "stagectl:"), message(err))
-	if h := hint(err); h != "" {
-		_, _ = fmt.Fprintf(a.Stderr, "%s %s\n", style.paint(cyan, "hint:"), h)
+	for line := range strings.SplitSeq(hint(err), "\n") {
+		if line != "" {
+			_, _ = fmt.Fprintf(a.Stderr, "%s %s\n", style.paint(cyan, "hint:"), line)
+		}
 	}
 }
 
@@ -45,7 +50,7 @@ func message(err error) string {
 	return strings.Join(lines, "\n          ")
 }
 
-// hint returns the remedy for err, or nothing.
+// hint returns the remedies for err, a line each, or nothing.
 func hint(err error) string {
 	for _, h := range []func(error) string{flagHint, dockerHint, compileHint, imageHint, registryHint, fileHint} {
 		if text := h(err); text != "" {
@@ -72,7 +77,19 @@ func dockerHint(err error) string {
 		if se.Ignored {
 			return "take it out of the ignore file, or add a line !" + strings.TrimPrefix(se.Source, "/")
 		}
+		if se.Link != "" {
+			return "put the file itself there, or name its directory with --build-context and copy from that"
+		}
 		return "check the path, which starts at the directory of the build context: the last argument of build"
+	}
+	if me := (*builder.MissingError)(nil); errors.As(err, &me) && me.Kind == plan.FromStage {
+		return fmt.Sprintf("`stagectl build --target %s -o stage.tar` builds the stage alone, and `stagectl inspect stage.tar` lists its files", me.From)
+	}
+	if ue := (*rootfs.UnknownError)(nil); errors.As(err, &ue) {
+		return "give numbers, as 1000:1000, or make the " + ue.Kind + " before, as RUN adduser does"
+	}
+	if ge := (*builder.GolangError)(nil); errors.As(err, &ge) {
+		return "end with a stage on a small base, as FROM scratch, that copies the program: COPY --from; or, where it is meant, see that the image can be pulled"
 	}
 	if text := downloadHint(err); text != "" {
 		return text
@@ -84,14 +101,21 @@ func dockerHint(err error) string {
 	if !errors.As(err, &ce) {
 		return ""
 	}
-	var hints []string
+	var hints, where []string
 	for _, f := range ce.Findings {
 		if f.Hint != "" && !slices.Contains(hints, f.Hint) {
-			hints = append(hints, f.Hint)
+			hints, where = append(hints, f.Hint), append(where, f.Where())
 		}
 	}
-	const see = "`stagectl plan -f` shows which lines are native"
-	return strings.Join(append(hints, see), "; ")
+	if len(ce.Findings) > 1 {
+		for i := range hints {
+			hints[i] = where[i] + ": " + hints[i] // or nobody knows what it is about
+		}
+	}
+	if slices.ContainsFunc(ce.Findings, func(f builder.Finding) bool { return f.Class == script.Container }) {
+		hints = append(hints, "`stagectl plan -f` shows which lines are native")
+	}
+	return strings.Join(hints, "\n")
 }
 
 // downloadHint returns the remedy for an ADD of a URL that fails.

@@ -2,9 +2,13 @@ package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/go-cmp/cmp"
@@ -66,4 +70,35 @@ func configLines(c v1.Config) []string {
 		lines = append(lines, fmt.Sprintf("%T %q", v, v))
 	}
 	return append(lines, fmt.Sprintf("%+v", c.Healthcheck))
+}
+
+// cmdBuild runs a build that fails, with an exit code, on an output that it must
+// not have begun.
+func cmdBuild(ts *testscript.TestScript, neg bool, args []string) {
+	if !neg || len(args) < 2 {
+		ts.Fatalf("usage: ! build CODE FLAG...")
+	}
+	dir := ts.MkAbs(".")
+	before, err := os.ReadDir(dir)
+	ts.Check(err)
+	err = ts.Exec("stagectl", append([]string{"build"}, args[1:]...)...)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || strconv.Itoa(exit.ExitCode()) != args[0] {
+		ts.Fatalf("stagectl build ends with %v, not exit code %s", err, args[0])
+	}
+	after, err := os.ReadDir(dir)
+	ts.Check(err)
+	if diff := cmp.Diff(names(before), names(after)); diff != "" {
+		ts.Fatalf("it leaves files (-before +after):\n%s", diff)
+	}
+}
+
+func names(entries []os.DirEntry) []string {
+	var list []string
+	for _, e := range entries {
+		if e.Name() != ".cache" { // which is the script's own
+			list = append(list, e.Name())
+		}
+	}
+	return list
 }

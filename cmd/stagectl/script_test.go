@@ -44,6 +44,7 @@ func TestMain(m *testing.M) {
 //	requests VAR METHOD [PATTERN] prints the paths of the registry's requests since the last call
 //	tree IMAGE [PLATFORM]        prints the files of an archive or layout
 //	only DIR FILE...             checks that the directory has these files and no others
+//	! build CODE FLAG...         checks that stagectl build ends with an exit code, and leaves and prints nothing
 //	same IMAGE IMAGE             checks that two archives have the same files and configuration
 //
 // $BIN is a PATH with nothing but stagectl.
@@ -70,7 +71,7 @@ func TestScript(t *testing.T) {
 			return os.MkdirAll(filepath.Join(env.WorkDir, ".home"), 0o750)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"registry": cmdRegistry, "alpine": cmdAlpine, "requests": cmdRequests, "tree": cmdTree, "only": cmdOnly, "same": cmdSame,
+			"registry": cmdRegistry, "alpine": cmdAlpine, "requests": cmdRequests, "tree": cmdTree, "only": cmdOnly, "same": cmdSame, "build": cmdBuild,
 		},
 	})
 }
