@@ -21,7 +21,7 @@ func finding(f script.Finding) string {
 }
 
 func TestCheck(t *testing.T) {
-	hostExec := "; --allow-host-exec runs it on the host, where it is not kept from anything"
+	hostExec := "; --allow-host-exec runs it on the host, unconfined"
 	tests := []struct {
 		name, script string
 		want         []string

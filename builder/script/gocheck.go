@@ -11,7 +11,7 @@ var hostCommands = map[string]command{
 	"make": {run: runMake, check: checkMake, native: true},
 }
 
-const hintHostExec = "--allow-host-exec runs it on the host, where it is not kept from anything"
+const hintHostExec = "--allow-host-exec runs it on the host, unconfined"
 
 // goCommands are those of the go command that compile, download or look.
 var goCommands = strings.Fields("build install mod env version vet list get clean fmt work help")

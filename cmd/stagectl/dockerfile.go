@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -98,6 +99,8 @@ type dockerFront struct {
 	resolved map[string]*v1.ConfigFile
 	// sizes are those of the images that could be had.
 	sizes map[string]int64
+	// quiet has it be no failure that there is no image.
+	quiet atomic.Bool
 }
 
 func (f *dockerFront) plan(ctx context.Context, args []string) (*plan.Plan, error) {
@@ -355,6 +358,15 @@ func (f *dockerFront) warn(w *dockerfile.Error) {
 	f.progress(event.Event{Phase: event.Resolve, Subject: w.File, State: event.Message, Text: "warning: " + w.Error()})
 }
 
+// filter leaves out of the progress what quiet says.
+func (f *dockerFront) filter(progress event.Func) event.Func {
+	return func(e event.Event) {
+		if !f.quiet.Load() || e.Phase != event.Resolve || e.State != event.Failed {
+			progress(e)
+		}
+	}
+}
+
 // resolve returns the configuration of a base, and for a golang image that
 // cannot be had one like it.
 func (f *dockerFront) resolve(ctx context.Context, ref string, p v1.Platform) (*v1.ConfigFile, error) {
@@ -362,7 +374,10 @@ func (f *dockerFront) resolve(ctx context.Context, ref string, p v1.Platform) (*
 	if config, ok := f.resolved[key]; ok {
 		return config, nil
 	}
+	tag, ok := golang.Tag(ref)
+	f.quiet.Store(ok) // it is done without
 	img, err := f.bases.Image(ctx, ref, p)
+	f.quiet.Store(false)
 	var config *v1.ConfigFile
 	if err == nil {
 		config, err = img.ConfigFile()
@@ -370,7 +385,7 @@ func (f *dockerFront) resolve(ctx context.Context, ref string, p v1.Platform) (*
 	if err == nil {
 		f.sizes[key], err = sizeOf(img)
 	}
-	if tag, ok := golang.Tag(ref); err != nil && ok && ctx.Err() == nil {
+	if err != nil && ok && ctx.Err() == nil {
 		release, findErr := f.golang.Find(ctx, tag)
 		if findErr != nil {
 			return nil, fmt.Errorf("%w; and without the image: %w", err, findErr)

@@ -51,11 +51,12 @@ path of a file. Credentials are docker's. SOURCE_DATE_EPOCH sets the time of eve
 
 const planHelp = `Show what build would do. Nothing is compiled and nothing is written.
 
-Usage:  stagectl plan [build's flags] [PACKAGE...]             the plan as JSON
-        stagectl plan --dockerfile [build's flags] [PACKAGE...]   the multi-stage Dockerfile by
-                                    which Docker makes the same images
-        stagectl plan -f DOCKERFILE [build's flags] [CONTEXT]  which commands are native,
-                                    emulated or need a container; --json shows the plan
+Usage:  stagectl plan [build's flags] [PACKAGE...]
+                the plan as JSON
+        stagectl plan --dockerfile [build's flags] [PACKAGE...]
+                the multi-stage Dockerfile by which Docker makes the same images
+        stagectl plan -f DOCKERFILE [build's flags] [CONTEXT]
+                which commands are native, emulated or need a container; with --json, the plan
 
 The flags are those of build: stagectl build --help
 `

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -61,30 +63,44 @@ func (a *app) plan(ctx context.Context, o *buildOptions, patterns []string, show
 }
 
 // printFindings has a line for each command of a Dockerfile: where it is, how it
-// is carried out, and what it is. Why it cannot be is below it.
+// is carried out, and what it is. Why it cannot be is below it, with each hint
+// where it is first of use.
 func (a *app) printFindings(all []builder.Finding) error {
 	t := table{align: "lll"}
 	count := map[script.Class]int{}
+	where := 0
 	for _, f := range all {
 		count[f.Class]++
+		where = max(where, textWidth(f.Where()))
 		t.add(f.Where(), string(f.Class), cutEnd(oneLine(f.Command), commandWidth, "..."))
-		if f.Reason == "" {
+	}
+	var aligned bytes.Buffer
+	if err := t.write(&aligned, ""); err != nil {
+		return err
+	}
+	var b strings.Builder
+	hinted := map[string]bool{}
+	below := strings.Repeat(" ", where) + gap
+	for i, line := range strings.SplitAfter(aligned.String(), "\n") {
+		b.WriteString(line)
+		if i >= len(all) || all[i].Reason == "" {
 			continue
 		}
-		t.add("", "", "  "+f.Reason)
-		if f.Hint != "" {
-			t.add("", "", "  hint: "+f.Hint)
+		b.WriteString(below + all[i].Reason + "\n")
+		if h := all[i].Hint; h != "" && !hinted[h] {
+			hinted[h] = true
+			b.WriteString(below + "hint: " + h + "\n")
 		}
-	}
-	if err := t.write(a.Stdout, ""); err != nil {
-		return err
 	}
 	missing := ""
 	if n := count[builder.Missing]; n > 0 {
 		missing = fmt.Sprintf(", %d need a flag", n)
 	}
-	_, err := fmt.Fprintf(a.Stdout, "%d native, %d emulated, %d need a container%s\n",
-		count[script.Native], count[script.Emulated], count[script.Container], missing)
+	if n := count[script.Broken]; n > 0 {
+		missing += fmt.Sprintf(", %d no scripts", n)
+	}
+	_, err := fmt.Fprintf(a.Stdout, "%s%d native, %d emulated, %d need a container%s\n",
+		&b, count[script.Native], count[script.Emulated], count[script.Container], missing)
 	return err
 }
 

@@ -85,6 +85,7 @@ func (a *app) prepare(ctx context.Context, o *buildOptions, patterns []string) (
 			frontEnd: *front, docker: &o.dockerFlags, stdin: a.Stdin, golang: w.golang,
 			progress: w.progress.Event, outputs: o.paths(), resolved: map[string]*v1.ConfigFile{}, sizes: map[string]int64{},
 		}
+		w.bases.Progress = docker.filter(w.progress.Event)
 		w.plan, err = docker.plan(ctx, patterns)
 		w.sizes = docker.sizes
 	} else {
