@@ -53,7 +53,7 @@ func (c *Compiler) Recipe(ctx context.Context, p v1.Platform, step plan.Compile)
 		return r, fmt.Errorf("the go command is %s, of which there is no release: put another one on PATH, or set GOTOOLCHAIN", version)
 	}
 	for _, key := range deciding {
-		if value := env.setting(key); value != "" && !(key == "GOWORK" && value != "off") {
+		if value := env.setting(key); value != "" && (key != "GOWORK" || value == "off") {
 			r.Env = append(r.Env, key+"="+value)
 		}
 	}
