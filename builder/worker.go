@@ -137,11 +137,11 @@ func (w *worker) files(ctx context.Context, f *plan.Files) error {
 	if err != nil {
 		return err
 	}
-	err = transfer.Copy(ctx, w.fs, src, spec)
+	err = missingIn(f, transfer.Copy(ctx, w.fs, src, spec))
 	if errors.Is(err, fs.ErrNotExist) && f.FromKind == plan.FromStage {
-		err = w.fallBack(ctx, f.From, src, spec, err)
+		return missingIn(f, w.fallBack(ctx, f.From, src, spec, err))
 	}
-	return missingIn(f, err)
+	return err
 }
 
 // MissingError is returned where a COPY --from names what is not there.
@@ -150,18 +150,14 @@ type MissingError struct {
 	Kind plan.FromKind
 	From string
 	Path string
-	Err  error
 }
 
 func (e *MissingError) Error() string {
-	if e.Err != nil {
-		return fmt.Sprintf("%s %s has no %s: %v", e.Kind, e.From, e.Path, e.Err)
-	}
 	return fmt.Sprintf("%s %s has no %s", e.Kind, e.From, e.Path)
 }
 
 // Unwrap has it be a missing file.
-func (e *MissingError) Unwrap() error { return errors.Join(fs.ErrNotExist, e.Err) }
+func (e *MissingError) Unwrap() error { return fs.ErrNotExist }
 
 // missingIn says of a source that is missing where it is.
 func missingIn(f *plan.Files, err error) error {
@@ -180,7 +176,7 @@ func (w *worker) fallBack(ctx context.Context, stage string, src rootfs.Tree, sp
 	}
 	img, err := w.Bases.Image(ctx, from.golang, from.platform)
 	if err != nil {
-		return fmt.Errorf("%w in stage %s, and image %s, which may have it, cannot be had: %w", missing, stage, from.golang, err)
+		return fmt.Errorf("%w, and image %s, which may have it, cannot be had: %w", missing, from.golang, err)
 	}
 	tree, err := w.imageTree(from.golang, img)
 	if err != nil {
