@@ -124,6 +124,7 @@ func (b *Builder) Build(ctx context.Context, p *plan.Plan, outputs ...Output) (*
 
 // build is the one line of the package comment.
 func (s *session) build(ctx context.Context, outputs []Output) (*Result, error) {
+	s.commits = map[string]func() (string, error){}
 	s.downloads = map[string]func() (*downloaded, error){}
 	binaries := s.compile(ctx)
 	defer binaries.close()
@@ -167,6 +168,8 @@ type session struct {
 	sums     map[string]string
 	// downloads are those of ADD, by checksum and URL.
 	downloads map[string]func() (*downloaded, error)
+	// commits are what refs of repositories are, by URL and ref.
+	commits map[string]func() (string, error)
 }
 
 func (s *session) close() {

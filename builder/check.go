@@ -40,8 +40,8 @@ func (f Finding) Where() string {
 // Missing is the class of what a RUN has to have and Builder was not given.
 const Missing script.Class = "needs a flag"
 
-// Check classes the commands of all RUNs in a plan's stages, in their order, and
-// what ADD cannot do. Platforms for which the same is found share it.
+// Check classes the commands of all RUNs in a plan's stages, in their order.
+// Platforms for which the same is found share it.
 func (b *Builder) Check(p *plan.Plan) []Finding {
 	var all []Finding
 	for _, img := range p.Images {
@@ -67,11 +67,8 @@ func (b *Builder) checkStage(stage plan.Stage, o script.Options) []Finding {
 			pos = *step.Position
 		}
 		var found []script.Finding
-		switch {
-		case step.Run != nil:
+		if step.Run != nil {
 			found = append(b.checkMounts(step.Run.Mounts), script.Check(step.Run, o)...)
-		case step.Files != nil:
-			found = checkFiles(step.Files)
 		}
 		for _, f := range found {
 			all = append(all, Finding{f, stage.Name, pos})
@@ -101,29 +98,6 @@ func (b *Builder) checkMounts(mounts []plan.Mount) []script.Finding {
 	return found
 }
 
-// checkFiles finds repositories, whose submodules and filters are git's to run.
-func checkFiles(f *plan.Files) []script.Finding {
-	var found []script.Finding
-	for _, src := range f.Sources {
-		if f.Add && isRepository(src) {
-			found = append(found, script.Finding{
-				Command: "ADD " + src, Class: script.Container, Reason: "a clone of a repository", Hint: "RUN git clone does it, in a stage before",
-			})
-		}
-	}
-	return found
-}
-
-func isRepository(src string) bool {
-	for _, prefix := range []string{"git@", "git://", "ssh://"} {
-		if strings.HasPrefix(src, prefix) {
-			return true
-		}
-	}
-	address, _, _ := strings.Cut(src, "#")
-	return isURL(src) && strings.HasSuffix(address, ".git")
-}
-
 func isURL(src string) bool {
 	return strings.HasPrefix(src, "http://") || strings.HasPrefix(src, "https://")
 }
@@ -139,9 +113,6 @@ func (e *ContainerError) Error() string {
 	var lines []string
 	for _, f := range e.Findings {
 		text := "RUN " + f.Command
-		if strings.HasPrefix(f.Command, "ADD ") {
-			text = f.Command
-		}
 		if f.Class != script.Container {
 			lines = append(lines, fmt.Sprintf("%s: %s: %s", f.Where(), text, f.Reason))
 			continue
@@ -243,6 +214,12 @@ func (s *session) checkSourcesOf(f *plan.Files) error {
 		return err
 	}
 	for _, src := range f.Sources {
+		if f.Add && isRepository(src) {
+			if _, err := parseRepository(src); err != nil {
+				return err
+			}
+			continue
+		}
 		if f.Add && isURL(src) || strings.ContainsAny(src, `*?[\`) {
 			continue
 		}

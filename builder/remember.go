@@ -301,6 +301,14 @@ func (c *carrier) inputs(ctx context.Context, step plan.Step) (sums []string, ok
 	case step.Files != nil:
 		f := step.Files
 		for _, src := range f.Sources {
+			if f.Add && isRepository(src) {
+				commit, err := c.commitOf(ctx, src, f.Checksum)
+				if err != nil {
+					return nil, false, err
+				}
+				sums = append(sums, commit)
+				continue
+			}
 			if f.Add && isURL(src) {
 				if f.Checksum != "" {
 					continue // nothing else comes of it

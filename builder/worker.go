@@ -114,6 +114,12 @@ func (w *worker) files(ctx context.Context, f *plan.Files) error {
 		Unpack: f.Add && (f.Unpack == nil || *f.Unpack), UnpackFiles: f.Unpack != nil && *f.Unpack,
 	}
 	for _, src := range f.Sources {
+		if f.Add && isRepository(src) {
+			if err := w.addRepository(ctx, f, src, spec); err != nil {
+				return err
+			}
+			continue
+		}
 		if !f.Add || !isURL(src) {
 			spec.Sources = append(spec.Sources, src)
 			continue
@@ -129,6 +135,9 @@ func (w *worker) files(ctx context.Context, f *plan.Files) error {
 			Name: in.Name, Mode: 0o644, Size: int64(len(in.Data)),
 			Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(in.Data)), nil },
 		})
+	}
+	if len(spec.Sources)+len(spec.Files) == 0 {
+		return nil // repositories, which are there
 	}
 	if len(spec.Sources) == 0 {
 		return transfer.Copy(ctx, w.fs, nil, spec)
