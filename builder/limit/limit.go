@@ -75,6 +75,11 @@ const (
 // of each image. Where each is, is kept in memory.
 const ArchiveFiles = 64 << 10
 
+// File is the size in bytes of a file of an image that is kept in memory as a
+// whole, such as one with users, certificates or the modules of a program. The
+// largest are a megabyte or two.
+const File = 64 << 20
+
 // Budget is how many bytes may yet come out of something. A nil Budget has no
 // end: it is for what this program made itself.
 type Budget struct{ most, left int64 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/stagectl/stagectl/builder/limit"
 )
 
 // FS is the file system of a stage. Its methods take paths as a process in the
@@ -379,12 +381,17 @@ func (s *stage) readUpper(p string) ([]fs.FileInfo, error) {
 // Open returns the content of a regular file, at the end of links if it is one.
 func (f *FS) Open(p string) (io.ReadCloser, error) { return f.OpenFile(p, os.O_RDONLY, 0, Root) }
 
-// ReadFile returns the content of a regular file.
+// ReadFile returns the content of a regular file, which may be no larger than
+// package limit says: it may be an image's.
 func (f *FS) ReadFile(p string) (_ []byte, err error) {
 	r, err := f.Open(p)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	return io.ReadAll(r)
+	raw, err := io.ReadAll(io.LimitReader(r, limit.File+1))
+	if len(raw) > limit.File {
+		return nil, pathError("read", p, syscall.EFBIG)
+	}
+	return raw, err
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stagectl/stagectl/builder/limit"
 	"github.com/stagectl/stagectl/builder/rootfs"
 	"github.com/stagectl/stagectl/builder/rootfs/rootfstest"
 )
@@ -458,5 +459,20 @@ func TestLongLinks(t *testing.T) {
 	}
 	if p, err := f.Resolve("/l20/x"); !errors.Is(err, syscall.ELOOP) {
 		t.Errorf("through 21 links of 1000 elements: %s, %v, want ELOOP", p, err)
+	}
+}
+
+// What is kept in memory as a whole may be no larger than any such file is.
+func TestReadFileTooLarge(t *testing.T) {
+	tree := lower("-rw-r--r-- 0:0 /most x", "-rw-r--r-- 0:0 /more x")
+	tree.Contents["/most"] = strings.Repeat("x", limit.File)
+	tree.Contents["/more"] = tree.Contents["/most"] + "x"
+	f, _ := newFS(t, tree)
+	if raw, err := f.ReadFile("/most"); len(raw) != limit.File || err != nil {
+		t.Errorf("read %d bytes, %v", len(raw), err)
+	}
+	var pe *fs.PathError
+	if raw, err := f.ReadFile("/more"); raw != nil || !errors.Is(err, syscall.EFBIG) || !errors.As(err, &pe) || pe.Path != "/more" {
+		t.Errorf("read %d bytes, %v, want EFBIG", len(raw), err)
 	}
 }
