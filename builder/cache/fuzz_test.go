@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -42,7 +43,10 @@ func FuzzRecord(f *testing.F) {
 		}
 		writeFile(t, write(t), content)
 		var got value
-		if c.Record("kind", "key", &got) && !signed && !bytes.Equal(content, right) {
+		_, raw, _ := bytes.Cut(content, []byte("\n"))
+		var rec struct{ Key string }
+		ours := bytes.Equal(content, right) || signed && json.Unmarshal(raw, &rec) == nil && rec.Key == "key"
+		if c.Record("kind", "key", &got) && !ours {
 			t.Errorf("%q is read as %+v", content, got)
 		}
 		// Whatever it was, it does not stand in the way.
