@@ -1,6 +1,8 @@
 // Package e2e tests the stagectl command with the parts that its images meet
 // in real life: Docker Engine, a registry with TLS and passwords, skopeo,
 // podman with crun, umoci. It only knows the command line, never the code.
+// BuildKit builds the Dockerfiles of testdata/build beside it, and both images
+// are compared (corpus_test.go).
 //
 // Being below testdata, it is not part of ./... and runs by itself, as root on
 // Linux:
@@ -10,9 +12,9 @@
 // TestMain runs three times, each time inside the one before it:
 //
 //   - The outer process has the host's network. It checks that every tool is
-//     there and fails with the list of what is missing, builds cmd/stagectl,
-//     fetches the public module of public_test.go, and removes everything in
-//     the end.
+//     there and fails with the list of what is missing, builds cmd/stagectl and
+//     BuildKit, fetches the public module of public_test.go and the release of Go
+//     of tutorial_test.go, and removes everything in the end.
 //   - The init process is the first one in new mount, PID, network, IPC and UTS
 //     namespaces. It mounts private copies of /proc, /run and /dev/shm and reaps.
 //   - The tests process starts the registries and dockerd and runs the tests.
