@@ -28,9 +28,10 @@ const goroot = "/usr/local/go"
 // and Go itself, which is fetched when it is asked for.
 func (h *Host) Tree(ctx context.Context, static rootfs.Tree, tag, release string) rootfs.Tree {
 	own := memory{"/": dirInfo("/", 0o755)}
-	for _, dir := range []string{"/bin", "/usr/bin", "/usr/local/bin", "/usr/local/sbin", "/lib", "/sbin", "/go", "/home", "/opt", "/srv", "/var/cache", "/var/lib", "/var/log"} {
+	for _, dir := range []string{"/bin", "/usr/bin", "/usr/local/bin", "/usr/local/sbin", "/lib", "/sbin", "/home", "/opt", "/srv", "/var/cache", "/var/lib", "/var/log"} {
 		own.mkdir(dir, 0o755)
 	}
+	own.mkdir("/go", 0o777|fs.ModeSticky)
 	own.mkdir("/go/bin", 0o777|fs.ModeSticky)
 	own.mkdir("/go/src", 0o777|fs.ModeSticky)
 	own.mkdir("/tmp", 0o777|fs.ModeSticky)
