@@ -79,3 +79,14 @@ func tryDockerfile(t *testing.T, dir, cacheDir string, progress event.Func, plat
 		Images: []plan.Image{{Name: "x", Tags: []string{"x"}, Platforms: platforms, Variants: variants}},
 	})
 }
+
+// putFile writes a file, and the directories that it is in.
+func putFile(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -133,7 +133,7 @@ func TestDockerfileMemory(t *testing.T) {
 func extract(t *testing.T, dir string) {
 	t.Helper()
 	for _, f := range txtar.Parse([]byte(memoryProject)).Files {
-		writeFile(t, filepath.Join(dir, filepath.FromSlash(f.Name)), string(f.Data))
+		putFile(t, filepath.Join(dir, filepath.FromSlash(f.Name)), string(f.Data))
 	}
 }
 
@@ -148,13 +148,13 @@ func change(t *testing.T, name, old, text string) {
 			t.Fatal(err)
 		}
 	case old == "":
-		writeFile(t, name, text)
+		putFile(t, name, text)
 	default:
 		raw, err := os.ReadFile(name)
 		if err != nil || !strings.Contains(string(raw), old) {
 			t.Fatalf("there is no %q in %s: %v", old, name, err)
 		}
-		writeFile(t, name, strings.Replace(string(raw), old, text, 1))
+		putFile(t, name, strings.Replace(string(raw), old, text, 1))
 	}
 }
 
@@ -214,11 +214,11 @@ func imageDigest(t *testing.T, img v1.Image) string {
 // What was left out since it changes nothing may be missed all the same.
 func TestDockerfileMissesNothing(t *testing.T) {
 	dir, cache := t.TempDir(), t.TempDir()
-	writeFile(t, filepath.Join(dir, "Dockerfile"), "FROM golang:1\nCOPY go.mod .\nRUN go mod download\nCOPY . .\nRUN go build -o /x .\nFROM scratch\nCOPY --from=0 /x /x\n")
-	writeFile(t, filepath.Join(dir, "go.mod"), "module example.com/x\n\ngo 1.21\n")
-	writeFile(t, filepath.Join(dir, "main.go"), "package main\n\nfunc main() {}\n")
+	putFile(t, filepath.Join(dir, "Dockerfile"), "FROM golang:1\nCOPY go.mod .\nRUN go mod download\nCOPY . .\nRUN go build -o /x .\nFROM scratch\nCOPY --from=0 /x /x\n")
+	putFile(t, filepath.Join(dir, "go.mod"), "module example.com/x\n\ngo 1.21\n")
+	putFile(t, filepath.Join(dir, "main.go"), "package main\n\nfunc main() {}\n")
 	dockerfileImage(t, dir, cache, nil)
-	writeFile(t, filepath.Join(dir, "main.go"), "package main\n\nfunc main() { x() }\n")
+	putFile(t, filepath.Join(dir, "main.go"), "package main\n\nfunc main() { x() }\n")
 	var said said
 	if _, err := tryDockerfile(t, dir, cache, said.note, v1.Platform{OS: "linux", Architecture: "amd64"}); err == nil {
 		t.Fatal("what does not compile was built")

@@ -35,9 +35,9 @@ COPY --from=whole /whole /
 COPY --from=own /own /
 `
 	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "Dockerfile"), file)
-	writeFile(t, filepath.Join(dir, "f"), "f\n")
-	writeFile(t, filepath.Join(dir, "g"), "g\n")
+	putFile(t, filepath.Join(dir, "Dockerfile"), file)
+	putFile(t, filepath.Join(dir, "f"), "f\n")
+	putFile(t, filepath.Join(dir, "g"), "g\n")
 	amd64, arm64 := v1.Platform{OS: "linux", Architecture: "amd64"}, v1.Platform{OS: "linux", Architecture: "arm64"}
 	var said said
 	both := dockerfileImages(t, dir, t.TempDir(), said.note, amd64, arm64)
