@@ -339,6 +339,30 @@ func TestAroundOfAChangeMeanwhile(t *testing.T) {
 	}
 }
 
+// Outside of modules a package may import one above it, which is in no tree.
+func TestAroundOfImportsAbove(t *testing.T) {
+	var before *stage
+	for _, tt := range []struct {
+		imports, other string
+		reused         bool
+	}{
+		{"import _ `../other`", "1", false},
+		{"import _ `../other`", "2", false},
+		{"", "3", false},
+		{"", "4", true},
+	} {
+		s := newStage(t, before, "build", "-o=ROOT/out/a")
+		s.trees, s.env = true, []string{"GO111MODULE=off"}
+		check(os.RemoveAll(s.path("app")))
+		s.write("app/main.go", "package main\n\n"+tt.imports+"\n\nfunc main() {}\n")
+		s.write("other/other.go", "package other\n\nfunc init() { println("+tt.other+") }\n")
+		if reused, _ := s.build(); reused != tt.reused {
+			t.Errorf("%+v: reused is %v", tt, reused)
+		}
+		before = s
+	}
+}
+
 // What a call has to pass is asked where its packages may be others, even where
 // nothing that is compiled has changed, and only there.
 func TestAroundChecks(t *testing.T) {

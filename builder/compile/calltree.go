@@ -1,11 +1,13 @@
 package compile
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/stagectl/stagectl/builder/plan"
 )
@@ -73,8 +75,18 @@ func (a *around) tree(root string) ([]input, error) {
 		if info, err := os.Stat(name); err == nil && info.IsDir() {
 			return unknown{fmt.Sprintf("%s leads to a directory", d.Name())}
 		}
+		if strings.HasSuffix(name, ".go") && importsAbove(name) {
+			return unknown{fmt.Sprintf("%s may import what is above it", d.Name())}
+		}
 		ids = append(ids, input{a.root().hide(name), sumOrAbsent(name)})
 		return nil
 	})
 	return ids, err
+}
+
+// importsAbove tells whether a file has what may be a path that leads out of its
+// directory, as outside of modules that of an import may be.
+func importsAbove(name string) bool {
+	src, err := os.ReadFile(name)
+	return err != nil || bytes.Contains(src, []byte(`"..`)) || bytes.Contains(src, []byte("`.."))
 }
