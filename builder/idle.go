@@ -48,7 +48,7 @@ func (w *worker) sameAs(before *rootfs.Snapshot) (bool, error) {
 		}
 		was, err := w.lower.Lstat(c.Path)
 		if err != nil || was.Mode != c.Mode || was.UID != c.UID || was.GID != c.GID {
-			return false, nil //nolint:nilerr // it was not there
+			return false, nil // it was not there
 		}
 	}
 	return true, nil

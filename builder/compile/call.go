@@ -108,7 +108,7 @@ func (c *Compiler) Around(ctx context.Context, call *Call, run func(context.Cont
 	}
 	after, err := a.inputs(ctx)
 	if err != nil || !slices.Equal(before, after) {
-		return false, nil //nolint:nilerr // it only is not remembered
+		return false, nil // it only is not remembered
 	}
 	if made, err = a.keep(kept); err == nil {
 		_ = a.Records.SetRecord(callRecords, digestOf(before), made)

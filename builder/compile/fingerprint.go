@@ -7,7 +7,7 @@ var cacheVariables = []string{"GOCACHE", "XDG_CACHE_HOME", "LocalAppData", "USER
 // Fingerprint sums up all that `go env` goes by: the toolchain, the environment,
 // and what `go env -w` wrote. It is an error where not all of that is known.
 func (c *Compiler) Fingerprint() (string, error) {
-	env := environ(c.environment())
+	env := c.environment()
 	facts, err := c.toolchain(env)
 	if err != nil {
 		return "", err

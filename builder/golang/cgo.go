@@ -51,10 +51,10 @@ func (h *Host) checkCgo(ctx context.Context, c script.Call, program string, env 
 	flags, packages := splitArgs(c.Args[1:])
 	args, dir := []string{"list", "-e", "-f", cgoFormat}, c.Dir
 	for _, f := range divideFlags(flags) {
-		switch {
-		case f.name == "tags" || f.name == "mod" || f.name == "modfile" || f.name == "overlay":
+		switch f.name {
+		case "tags", "mod", "modfile", "overlay":
 			args = append(args, f.words...)
-		case f.name == "C":
+		case "C":
 			_, dir, _ = strings.Cut(f.words[0], "=")
 		}
 	}
@@ -64,10 +64,10 @@ func (h *Host) checkCgo(ctx context.Context, c script.Call, program string, env 
 		packages = append(packages[:len(packages):len(packages)], deps...)
 	}
 	cmd := exec.CommandContext(ctx, program, append(args, packages...)...)
-	cmd.Dir, cmd.Env = dir, append(env[:len(env):len(env)], "CGO_ENABLED=1")
+	cmd.Dir, cmd.Env = dir, slices.Concat(env, []string{"CGO_ENABLED=1"})
 	out, err := cmd.Output()
 	if err != nil {
-		return nil //nolint:nilerr // the command itself says what is wrong
+		return nil // the command itself says what is wrong
 	}
 	var standard []string
 	for line := range strings.Lines(string(out)) {

@@ -39,9 +39,12 @@ func oldGo(args []string) int {
 		}
 		return 0
 	}
-	fmt.Fprintln(f, strings.Join(args, " "))
+	text := strings.Join(args, " ") + "\n"
 	if args[0] == "mod" {
-		fmt.Fprintln(f, os.Getenv("GOPATH"))
+		text += os.Getenv("GOPATH") + "\n"
+	}
+	if _, err := f.WriteString(text); err != nil {
+		return 99
 	}
 	if args[0] == "build" && os.Getenv(oldFails) == "gone" && strings.HasPrefix(args[1], "-pkgdir=") {
 		_ = os.RemoveAll(strings.TrimPrefix(args[1], "-pkgdir="))
