@@ -44,8 +44,8 @@ type Call struct {
 	// Checkout is a directory that exists for as long as what is remembered is of
 	// use.
 	Checkout string
-	// Check is called before run, and where the packages may be others than they
-	// were: its error is Around's.
+	// Check, unless nil, is called before run, and where the packages may be others
+	// than they were: its error is Around's. What was made without is another call.
 	Check func(context.Context) error
 	// Downloading is told when the go command that looks at the packages downloads.
 	Downloading func(line string)
@@ -148,7 +148,10 @@ func (a *around) key() string {
 
 // inputs are all that decides what comes out; an error where that is not known.
 func (a *around) inputs(ctx context.Context) ([]input, error) {
-	more := []input{{"arguments", digestOf(a.root().hideAll(a.call.Args))}, {"format of calls", fmt.Sprint(callVersion)}}
+	more := []input{
+		{"arguments", digestOf(a.root().hideAll(a.call.Args))}, {"format of calls", fmt.Sprint(callVersion)},
+		{"checked", fmt.Sprint(a.call.Check != nil)},
+	}
 	settings := plan.GoSettings{Tags: strings.Join(a.call.ListFlags, " "), LDFlags: a.call.LDFlags}
 	if len(a.call.Trees) > 0 {
 		a.names = []string{filepath.Base(a.call.File)}

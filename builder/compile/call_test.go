@@ -366,21 +366,26 @@ func TestAroundOfImportsAbove(t *testing.T) {
 // What a call has to pass is asked where its packages may be others, even where
 // nothing that is compiled has changed, and only there.
 func TestAroundChecks(t *testing.T) {
+	unchecked := newStage(t, nil, "build", "-o=ROOT/out/a", "./cmd/a")
+	unchecked.build()
 	before := newStage(t, nil, "build", "-o=ROOT/out/a", "./cmd/a")
+	before.check = func(context.Context) error { return nil }
 	before.build()
 	tests := []struct {
 		name   string
+		before *stage
 		change func(s *stage)
 		want   string
 	}{
-		{"nothing", func(*stage) {}, "reused"},
-		{"what is compiled", func(s *stage) { s.replace("app/lib/more.go", "more", "less") }, "checked"},
-		{"what may be compiled", func(s *stage) { s.write("app/lib/c.go", "package lib\n\nimport \"C\"\n") }, "checked"},
-		{"what is not known", func(s *stage) { s.env = []string{"GOFLAGS=-toolexec="} }, "checked"},
+		{"nothing", before, func(*stage) {}, "reused"},
+		{"it was made without", unchecked, func(*stage) {}, "checked"},
+		{"what is compiled", before, func(s *stage) { s.replace("app/lib/more.go", "more", "less") }, "checked"},
+		{"what may be compiled", before, func(s *stage) { s.write("app/lib/c.go", "package lib\n\nimport \"C\"\n") }, "checked"},
+		{"what is not known", before, func(s *stage) { s.env = []string{"GOFLAGS=-toolexec="} }, "checked"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newStage(t, before)
+			s := newStage(t, tt.before)
 			s.t = t
 			tt.change(s)
 			no := errors.New("no")

@@ -104,7 +104,9 @@ func (h *Host) Run(ctx context.Context, s Stage, c script.Call) error {
 		}
 		return run(ctx)
 	}
-	build.Check = check
+	if cgo {
+		build.Check = check
+	}
 	build.Root, build.Go, build.Env, build.Checkout = c.Root, program, env, s.Checkout
 	build.Downloading = func(line string) { _, _ = io.WriteString(c.Stderr, line+"\n") }
 	reused, err := s.Builds.Around(ctx, build, run)
