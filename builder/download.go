@@ -148,6 +148,7 @@ func (s *session) fetchFrom(ctx context.Context, r registry.FileRequest, checksu
 		return nil, err
 	}
 	defer w.Discard()
+	task.Expect(f.Size)
 	n, err := io.Copy(io.MultiWriter(w, h), task.Reader(f.Body))
 	if err != nil {
 		return nil, err

@@ -67,7 +67,7 @@ func (a *adding) event(e event.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if e.Phase == event.Pull {
-		a.events = append(a.events, fmt.Sprint(e.State, " ", e.Subject, " ", e.Text))
+		a.events = append(a.events, fmt.Sprint(e.State, " ", e.Subject, " ", e.Text, " ", e.Current, " of ", e.Total))
 	}
 }
 
@@ -128,6 +128,10 @@ func TestAddURL(t *testing.T) {
 	wantFile(t, files, "in/name.txt", "content")
 	if got := a.took(); got != "/dir/name.txt /other /" {
 		t.Errorf("asked for %s", got)
+	}
+
+	if got := strings.Join(a.events, "\n"); !strings.Contains(got, "updated "+a.URL+"/other  7 of 7") {
+		t.Errorf("events:\n%s", got)
 	}
 
 	// Once more the server is asked whether it is still the same, which it is.

@@ -101,6 +101,10 @@ func (t *Task) Add(n int64) {
 	t.send(Updated, t.current, "")
 }
 
+// Expect says how many bytes there are in all, where that was not known at the
+// start; a negative number still is not.
+func (t *Task) Expect(total int64) { t.e.Total = max(total, 0) }
+
 // Message passes on one line of text, unchanged.
 func (t *Task) Message(line string) { t.send(Message, t.current, line) }
 
