@@ -10,4 +10,6 @@
 //
 // An error names the file, the line and the instruction. All that is wrong
 // with a Dockerfile is reported at once.
+//
+// Print is the way back, for plans of packages.
 package dockerfile

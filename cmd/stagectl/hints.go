@@ -132,6 +132,10 @@ func downloadHint(err error) string {
 		return "if the file is meant to be another one by now, write that checksum; if not, somebody has changed it"
 	case errors.As(err, &metadata):
 		return "a build has no business there; what it needs, take from a file or with --secret"
+	case strings.Contains(err.Error(), "(publickey)"):
+		return "--ssh default gives git the ssh agent that SSH_AUTH_SOCK names"
+	case strings.Contains(err.Error(), "could not read Username"):
+		return "there is no such repository, or it wants credentials: those of ~/.netrc are used, and by ssh those of --ssh default"
 	case errors.As(err, &status) && status.Code >= 500:
 		return "the server was asked several times: wait until it is in order again"
 	case errors.As(err, &status):

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/stagectl/stagectl/builder"
 	"github.com/stagectl/stagectl/builder/registry"
 )
 
@@ -45,6 +46,14 @@ func TestRegistryHints(t *testing.T) {
 		{"stalled", fmt.Errorf("x: %w", registry.ErrStalled), "it was tried several times: "},
 		{"reset", fmt.Errorf("x: %w", syscall.ECONNRESET), "it was tried several times: "},
 		{"an early end", fmt.Errorf("x: %w", io.ErrUnexpectedEOF), "it was tried several times: "},
+		{"a download, offline", fmt.Errorf("x: %w", builder.ErrOffline), "run once without --offline"},
+		{"a file that is not there", fmt.Errorf("x: %w", &registry.StatusError{Code: 404}), "check the URL; no credentials are sent"},
+		{"a server out of order", fmt.Errorf("x: %w", &registry.StatusError{Code: 503}), "the server was asked several times: "},
+		{"another checksum", fmt.Errorf("x: %w", &builder.ChecksumError{}), "if the file is meant to be another one by now"},
+		{"metadata", fmt.Errorf("x: %w", &registry.MetadataError{}), "a build has no business there"},
+		{"no key", errors.New("git ls-remote: exit status 128: git@x: Permission denied (publickey)."), "--ssh default gives git"},
+		{"no user", errors.New("git ls-remote: exit status 128: fatal: could not read Username for 'https://x'"), "those of ~/.netrc are used"},
+		{"a last stage on golang", fmt.Errorf("x: %w", &builder.GolangError{Err: registry.ErrOffline}), "end with a stage on a small base"},
 		{"something else", errors.New("x"), ""},
 	}
 	for _, tt := range tests {
