@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,17 +16,10 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	ggcrregistry "github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
-
 	"github.com/stagectl/stagectl/builder"
 	"github.com/stagectl/stagectl/builder/base"
 	"github.com/stagectl/stagectl/builder/cache"
 	"github.com/stagectl/stagectl/builder/compile"
-	"github.com/stagectl/stagectl/builder/dockerfile"
 	"github.com/stagectl/stagectl/builder/output"
 	"github.com/stagectl/stagectl/builder/plan"
 	"github.com/stagectl/stagectl/builder/registry"
@@ -312,35 +304,6 @@ func basedWorkload(t *testing.T) workload {
 	}
 }
 
-// registryWithBase has the image of baseLayout as base:v1.
-func registryWithBase(t *testing.T) (host string) {
-	t.Helper()
-	server := httptest.NewServer(ggcrregistry.New(ggcrregistry.Logger(discard)))
-	t.Cleanup(server.Close)
-	host = strings.TrimPrefix(server.URL, "http://")
-	ref, err := name.ParseReference(host + "/base:v1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, _ := strings.CutPrefix(baseLayout(t), "oci:")
-	idx, err := layout.ImageIndexFromPath(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := idx.IndexManifest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	img, err := idx.Image(m.Manifests[0].Digest)
-	if err == nil {
-		err = remote.Write(ref, img)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return host
-}
-
 // dockerWorkload has what is remembered of stages.
 func dockerWorkload(t *testing.T) workload {
 	t.Helper()
@@ -354,38 +317,6 @@ func dockerWorkload(t *testing.T) workload {
 		build: func(t *testing.T, dir string, p *plan.Plan) []byte {
 			return archiveOf(t, &builder.Builder{Cache: openCache(t, dir)}, p)
 		},
-	}
-}
-
-// dockerPlan is the plan of a Dockerfile whose context is dir.
-func dockerPlan(t *testing.T, dir, text string) *plan.Plan {
-	t.Helper()
-	file, err := dockerfile.Parse("Dockerfile", strings.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	bases := &base.Resolver{Dir: dir, Cache: openCache(t, t.TempDir()), Registry: &registry.Client{Offline: true}}
-	stages, err := file.Stages(dockerfile.Options{
-		BuildPlatform: amd64, TargetPlatform: amd64,
-		BuildContexts: map[string]string{"base": "oci-layout://base"},
-		Resolve: func(ref string, p v1.Platform) (*v1.ConfigFile, error) {
-			img, err := bases.Image(t.Context(), ref, p)
-			if err != nil {
-				return nil, err
-			}
-			return img.ConfigFile()
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &plan.Plan{
-		Dir: dir, Contexts: map[string]plan.Context{plan.BuildContext: {Dir: dir}},
-		Compression: plan.Compression{Algorithm: "gzip"},
-		Images: []plan.Image{{
-			Name: "x", Tags: []string{"x:latest"}, Platforms: []v1.Platform{amd64},
-			Variants: []plan.Variant{{Platform: amd64, Stages: stages}},
-		}},
 	}
 }
 

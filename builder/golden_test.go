@@ -13,16 +13,20 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/stagectl/stagectl/builder"
+	"github.com/stagectl/stagectl/builder/base"
 	"github.com/stagectl/stagectl/builder/plan"
+	"github.com/stagectl/stagectl/builder/registry"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -106,6 +110,12 @@ func (u uncompressed) DiffID() (v1.Hash, error) { return u.diffID, nil }
 func TestGolden(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{"conf/a.conf": "a", "conf/sub/b.conf": "b"})
+	// A COPY of a Dockerfile keeps modes, which are the umask's otherwise.
+	for name, mode := range map[string]os.FileMode{"conf": 0o755, "conf/sub": 0o755, "conf/a.conf": 0o644, "conf/sub/b.conf": 0o600} {
+		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var got strings.Builder
 	fmt.Fprintf(&got, "format %d\n", builder.FormatVersion)
 	bases := []struct {
@@ -116,12 +126,26 @@ func TestGolden(t *testing.T) {
 		{"static", plan.Static, []v1.Platform{amd64, arm64}},
 		{"layout", baseLayout(t), []v1.Platform{amd64}},
 	}
+	host := registryWithBase(t)
+	bases = append(bases, []struct {
+		title, name string
+		platforms   []v1.Platform
+	}{
+		{"archive", "docker-archive:" + baseArchive(t, host), []v1.Platform{amd64}},
+		{"registry", "registry.example.com/base:v1", []v1.Platform{amd64}},
+	}...)
+	algorithms := []string{"gzip", "zstd", "none"}
 	for _, from := range bases {
-		for _, algorithm := range []string{"gzip", "zstd", "none"} {
+		for _, algorithm := range algorithms {
 			p := serverPlan(dir, from.name, copyStep(t, "conf:/etc/conf,chown=5"))
 			p.Compression.Algorithm, p.Images[0].Platforms = algorithm, from.platforms
-			describe(t, &got, from.title+" "+algorithm, p)
+			describe(t, &got, from.title+" "+algorithm, p, host)
 		}
+	}
+	for _, algorithm := range algorithms {
+		p := dockerPlan(t, dir, goldenDockerfile)
+		p.Compression.Algorithm = algorithm
+		describe(t, &got, "dockerfile "+algorithm, p, host)
 	}
 	golden := filepath.Join("..", "testdata", "golden", "digests.txt")
 	if *update {
@@ -141,10 +165,61 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// goldenDockerfile has each kind of step that makes a layer, but for those whose
+// bytes are the go command's.
+const goldenDockerfile = `FROM scratch AS files
+COPY --chown=5:6 conf /etc/conf
+COPY <<EOF /etc/more.conf
+more
+EOF
+RUN ["ln", "-s", "conf/a.conf", "/etc/link"]
+RUN ["mkdir", "-p", "-m", "700", "/var/lib/x"]
+FROM registry.example.com/base:v1
+ENV A=b
+WORKDIR /srv
+COPY --from=files /etc /etc
+COPY --from=files --chmod=600 /etc/more.conf .
+RUN ["rm", "-r", "/usr"]
+RUN ["touch", "/var/run/x"]
+USER 5:6
+EXPOSE 8080
+LABEL c=d
+ENTRYPOINT ["/server"]
+`
+
+// baseArchive has the base of a registry as docker save writes it.
+func baseArchive(t *testing.T, host string) string {
+	t.Helper()
+	ref, err := name.NewTag(host + "/base:v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := remote.Image(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "base.tar")
+	if err := tarball.WriteToFile(file, ref, img); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// mirrored resolves what is of registry.example.com at a host.
+func mirrored(t *testing.T, b *builder.Builder, dir, host string) *base.Resolver {
+	t.Helper()
+	m, err := registry.ParseMirror("registry.example.com=" + host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &base.Resolver{Registry: &registry.Client{Mirrors: []registry.Mirror{m}}, Cache: b.Cache, Dir: dir}
+}
+
 // describe writes the digests of all that a plan makes.
-func describe(t *testing.T, w *strings.Builder, title string, p *plan.Plan) {
+func describe(t *testing.T, w *strings.Builder, title string, p *plan.Plan, host string) {
 	t.Helper()
 	b, fake := newBuilder(t, p.Dir)
+	b.Bases = mirrored(t, b, p.Dir, host)
 	fake.binary = fakeBinary(t, 60_000) // several blocks of the compressor
 	fmt.Fprintf(w, "%s archive sha256:%x\n", title, sha256.Sum256(archiveOf(t, b, p)))
 	r := build(t, b, p)[0]
