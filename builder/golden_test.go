@@ -149,6 +149,7 @@ func TestGolden(t *testing.T) {
 	}
 	golden := filepath.Join("..", "testdata", "golden", "digests.txt")
 	if *update {
+		wantKept(t, golden, got.String())
 		if err := os.WriteFile(golden, []byte(got.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -162,6 +163,19 @@ func TestGolden(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), got.String()); diff != "" {
 		t.Errorf("digests (-want +got):\n%s", diff)
+	}
+}
+
+// wantKept refuses to write other digests for the same FormatVersion.
+func wantKept(t *testing.T, golden, now string) {
+	t.Helper()
+	was, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := fmt.Sprintf("format %d\n", builder.FormatVersion)
+	if bytes.HasPrefix(was, []byte(version)) && !strings.HasPrefix(now, string(was)) {
+		t.Fatalf("digests have moved: that takes another FormatVersion than %d. New ones go to the end.", builder.FormatVersion)
 	}
 }
 

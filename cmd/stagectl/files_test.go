@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,4 +31,9 @@ func wantFiles(t *testing.T, dir string, want ...string) {
 	if strings.Join(names, " ") != strings.Join(want, " ") {
 		t.Errorf("%s has %q, want %q", filepath.Base(dir), names, want)
 	}
+}
+
+func sumOf(raw []byte) string {
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
 }

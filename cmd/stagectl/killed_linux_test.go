@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -71,11 +70,6 @@ func wholeArchive(_ *testing.T, dir string) (string, error) {
 		return "", nil
 	}
 	return sumOf(raw), err
-}
-
-func sumOf(raw []byte) string {
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:])
 }
 
 func wholeLayout(_ *testing.T, dir string) (string, error) {
