@@ -243,12 +243,12 @@ func settleClone(dir string, keep bool) error {
 		case err != nil:
 			return err
 		case d.IsDir():
-			return os.Chmod(name, 0o755) //nolint:gosec // what an image has of it
+			return os.Chmod(name, 0o755)
 		case !d.Type().IsRegular():
 			return nil
 		case info.Mode()&0o100 != 0:
-			return os.Chmod(name, 0o755) //nolint:gosec // what an image has of it
+			return os.Chmod(name, 0o755)
 		}
-		return os.Chmod(name, 0o644) //nolint:gosec // what an image has of it
+		return os.Chmod(name, 0o644)
 	})
 }

@@ -51,7 +51,7 @@ func TestRegistryHints(t *testing.T) {
 		{"a server out of order", fmt.Errorf("x: %w", &registry.StatusError{Code: 503}), "the server was asked several times: "},
 		{"another checksum", fmt.Errorf("x: %w", &builder.ChecksumError{}), "if the file is meant to be another one by now"},
 		{"metadata", fmt.Errorf("x: %w", &registry.MetadataError{}), "a build has no business there"},
-		{"no key", errors.New("git ls-remote: exit status 128: git@x: Permission denied (publickey)."), "--ssh default gives git"},
+		{"no key", errors.New("git ls-remote: exit status 128: git@x: Permission denied (publickey)"), "--ssh default gives git"},
 		{"no user", errors.New("git ls-remote: exit status 128: fatal: could not read Username for 'https://x'"), "those of ~/.netrc are used"},
 		{"a last stage on golang", fmt.Errorf("x: %w", &builder.GolangError{Err: registry.ErrOffline}), "end with a stage on a small base"},
 		{"something else", errors.New("x"), ""},
