@@ -3,6 +3,7 @@ package builder_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -29,7 +30,7 @@ func newGitServer(t *testing.T) *gitServer {
 		t.Skip("there is no git that serves repositories")
 	}
 	s := &gitServer{dir: t.TempDir(), adding: &adding{dir: t.TempDir()}}
-	handler := &cgi.Handler{Path: backend, Env: []string{"GIT_PROJECT_ROOT=" + s.dir, "GIT_HTTP_EXPORT_ALL=1"}}
+	handler := &cgi.Handler{Path: backend, Stderr: io.Discard, Env: []string{"GIT_PROJECT_ROOT=" + s.dir, "GIT_HTTP_EXPORT_ALL=1"}}
 	s.Server = httptest.NewServer(handler)
 	t.Cleanup(s.Close)
 	return s
