@@ -141,7 +141,9 @@ func runChown(c *call) int {
 		if err != nil {
 			return c.errorf(1, "%v", err)
 		}
-		o.GID = login.GID
+		if login.Name != "" { // of a number that nobody has, it is the same number
+			o.GID = login.GID
+		}
 	case group != "":
 		g, err := c.stage.Owner(":" + group)
 		if err != nil {

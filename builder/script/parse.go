@@ -54,7 +54,59 @@ func parseText(text, shell string, set []string, lines func(int) int) (*program,
 	if err != nil {
 		return nil, err
 	}
+	if path.Base(shell) != "bash" {
+		keepBraces(file)
+	}
 	return &program{file: file, set: set, shell: shell, text: text, lines: lines}, nil
+}
+
+// keepBraces quotes the braces that only bash expands: in a RUN without SHELL,
+// mkdir {a,b} makes one directory.
+func keepBraces(file *syntax.File) {
+	syntax.Walk(file, func(n syntax.Node) bool {
+		switch n := n.(type) {
+		case *syntax.CallExpr:
+			quoteBraces(n.Args)
+		case *syntax.WordIter:
+			quoteBraces(n.Items)
+		}
+		return true
+	})
+}
+
+// isBraces tells {a,b} and {1..3} from {}.
+func isBraces(part syntax.WordPart) bool {
+	b, ok := part.(*syntax.BraceExp)
+	return ok && len(b.Elems) > 1
+}
+
+func quoteBraces(words []*syntax.Word) {
+	for _, w := range words {
+		split := *w
+		split.Parts = slices.Clone(w.Parts)
+		if !syntax.SplitBraces(&split) || !slices.ContainsFunc(split.Parts, isBraces) {
+			continue
+		}
+		for _, part := range w.Parts {
+			lit, ok := part.(*syntax.Lit)
+			if !ok {
+				continue
+			}
+			var quoted strings.Builder
+			for i := 0; i < len(lit.Value); i++ {
+				switch c := lit.Value[i]; {
+				case c == '\\' && i+1 < len(lit.Value):
+					quoted.WriteString(lit.Value[i : i+2])
+					i++
+				case c == '{':
+					quoted.WriteString(`\{`)
+				default:
+					quoted.WriteByte(c)
+				}
+			}
+			lit.Value = quoted.String()
+		}
+	}
 }
 
 // named takes the arguments that follow the text of sh -c: $0 and the others.

@@ -60,6 +60,8 @@ b'; echo a.b | sed 's/\./-/'; echo a | sed 's/b*/x/'`, "hippo\n[x]\na\nb\nb\na\n
 		{"command -v cp; command -v go; command -v cd; command -v gcc || echo none; which go; type cp; command -V sed", "/bin/cp\n/usr/local/go/bin/go\ncd\nnone\n/usr/local/go/bin/go\ncp is /bin/cp\nsed is /usr/bin/sed\n"},
 		{"env A=1 printenv A; env -i B=2 env; A=3 env -u A printenv A || echo unset; export X=y; printenv X; env | grep ^X", "1\nB=2\nunset\ny\nX=y\n"},
 		{"umask; umask 077; umask; umask -S; umask u=rwx,g=rx,o=; umask", "0022\n0077\nu=rwx,g=,o=\n0027\n"},
+		{"echo {a,b} x{1..3} \\{c,d} '{e,f}'{g,h}; for i in {1,2}; do echo $i; done; echo > /{x,y}; ls /{x,y}; bash -c 'echo {a,b}'",
+			"{a,b} x{1..3} {c,d} {e,f}{g,h}\n{1,2}\n/{x,y}\na b\n"},
 		{"env | grep PWD; cd /d; env | grep ^PWD; (cd e && printenv PWD); echo [$HOSTNAME]; printenv HOSTNAME || echo none", "PWD=/\nPWD=/d\n/d/e\n[buildkitsandbox]\nnone\n"},
 		{"cd /nope 2>/dev/null || cd /d/e; pwd; pwd -P; cd -; echo $PWD", "/d/e\n/d/e\n/\n/\n"},
 		{"sh -c 'echo $0 $1' a b; bash -c 'echo $((1+2))'; sh -ec 'false; echo no' || echo $?; busybox echo hi; time echo t; timeout 5 echo x; nice -n 5 echo y", "a b\n3\n1\nhi\nt\nx\ny\n"},
