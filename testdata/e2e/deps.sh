@@ -19,6 +19,7 @@ needs=(
 	umoci:umoci
 	crun:crun
 	busybox:busybox-static
+	qemu-aarch64-static:qemu-user-static
 	"$@"
 )
 
