@@ -109,13 +109,10 @@ func (f *commonFlags) withoutCache(do func() error) error {
 // written, or nil.
 func troubleIn(dir string, err error) error {
 	if ce := (*compile.Error)(nil); errors.As(err, &ce) {
-		// The go command links in the cache's directory.
-		if strings.Contains(string(ce.Output), dir) {
-			for _, cause := range []error{syscall.ENOSPC, syscall.EROFS} {
-				if strings.Contains(string(ce.Output), cause.Error()) {
-					return fmt.Errorf("linking in %s: %w", dir, cause)
-				}
-			}
+		// The go command links in the cache's directory, and does not always say
+		// which file it is about.
+		if strings.Contains(string(ce.Output), syscall.ENOSPC.Error()) {
+			return fmt.Errorf("linking in %s: %w", dir, syscall.ENOSPC)
 		}
 		return nil
 	}
@@ -125,6 +122,7 @@ func troubleIn(dir string, err error) error {
 		if below(e.Path) && !errors.Is(e, fs.ErrNotExist) {
 			return e
 		}
+		return troubleIn(dir, e.Err) // it may be about a file of a stage
 	case *os.LinkError:
 		if below(e.New) && !errors.Is(e, fs.ErrNotExist) {
 			return e

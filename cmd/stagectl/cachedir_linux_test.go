@@ -17,7 +17,7 @@ func mounted(t *testing.T, dir, script string, args ...string) (stderr string, e
 	sh := []string{"-ec", script + "\n" + `exec stagectl "$@"`, "sh"}
 	cmd := exec.CommandContext(t.Context(), "sh", append(sh, args...)...)
 	cmd.Dir = filepath.Join(dir, "src")
-	cmd.Env = append(os.Environ(), "GOFLAGS=", "CACHE="+filepath.Join(dir, "cache"), "TMPDIR="+filepath.Join(dir, "tmp"))
+	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOTOOLCHAIN=local", "GOPROXY=off", "CACHE="+filepath.Join(dir, "cache"), "TMPDIR="+filepath.Join(dir, "tmp"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	if uid := os.Getuid(); uid != 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -44,6 +44,7 @@ func TestUnusableCache(t *testing.T) {
 	writeFiles(t, dir, map[string]string{
 		"src/go.mod":         "module example.com/m\n\ngo 1.21\n",
 		"src/server/main.go": "package main\n\nfunc main() { println(1) }\n",
+		"src/Dockerfile.go":  "FROM golang AS a\nWORKDIR /src\nCOPY . .\nRUN go build -o /server ./server\nFROM scratch\nCOPY --from=a /server /\n",
 		"src/Dockerfile":     "FROM scratch AS a\nCOPY server /a/\nRUN [\"ln\", \"-s\", \"x\", \"/a/y\"]\nFROM scratch\nCOPY --from=a /a /b\n",
 	})
 	if out, err := mounted(t, dir, "mount -t tmpfs none $CACHE", "version"); err != nil {
@@ -52,6 +53,7 @@ func TestUnusableCache(t *testing.T) {
 	builds := map[string][]string{
 		"flags":      {"build", "--base", "scratch", "--progress", "plain", "./server"},
 		"dockerfile": {"build", "-f", "Dockerfile", "--progress", "plain", "."},
+		"go":         {"build", "-f", "Dockerfile.go", "--offline", "--progress", "plain", "."},
 	}
 	full := func(size string) string { return "mount -t tmpfs -o size=" + size + " none $CACHE" }
 	tests := []struct{ name, script, why string }{
@@ -63,11 +65,15 @@ func TestUnusableCache(t *testing.T) {
 		{"inodes for no more", "mount -t tmpfs -o nr_inodes=8 none $CACHE", "no space left on device"},
 		{"full soon", full("4k"), "no space left on device"},
 		{"full later", full("12k"), "no space left on device"},
+		{"too small for a binary", full("600k"), "no space left on device"},
 		{"a file", "mount -t tmpfs none $CACHE\ntouch $CACHE/blobs", "not a directory"},
 	}
 	for kind, args := range builds {
 		var want []byte
 		for _, tt := range tests {
+			if kind == "dockerfile" && tt.name == "too small for a binary" {
+				continue // it has none
+			}
 			t.Run(kind+"/"+tt.name, func(t *testing.T) {
 				file := filepath.Join(dir, "out", "image.tar")
 				if err := os.RemoveAll(file); err != nil {
