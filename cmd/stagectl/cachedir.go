@@ -81,7 +81,7 @@ func removeAll(dir string) {
 	}
 	_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
-			err = os.Chmod(name, 0o700) //nolint:gosec // a directory
+			err = os.Chmod(name, 0o700)
 		}
 		return err
 	})

@@ -159,7 +159,7 @@ func (tr *tracer) moment(tid int) moment {
 	const entry = 1
 	var info callInfo
 	_, _, errno := syscall.Syscall6(syscall.SYS_PTRACE, unix.PTRACE_GET_SYSCALL_INFO, uintptr(tid),
-		unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
+		unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0) //nolint:gosec // how ptrace takes it
 	if errno != 0 || info.op != entry {
 		return moment{}
 	}
