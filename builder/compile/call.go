@@ -44,8 +44,8 @@ type Call struct {
 	// Checkout is a directory that exists for as long as what is remembered is of
 	// use.
 	Checkout string
-	// Check, unless nil, is called before run, and where the packages may be others
-	// than they were: its error is Around's. What was made without is another call.
+	// Check, unless nil, is called where the packages may be others than when it
+	// last passed them: its error is Around's. What was made without is another call.
 	Check func(context.Context) error
 	// Downloading is told when the go command that looks at the packages downloads.
 	Downloading func(line string)
@@ -125,6 +125,8 @@ type around struct {
 	// looked says that the go command was asked for the packages, and passed that
 	// the call has been checked.
 	looked, passed bool
+	// packages are what is checked, where that is known.
+	packages input
 }
 
 func (a *around) check(ctx context.Context) error {
@@ -132,7 +134,15 @@ func (a *around) check(ctx context.Context) error {
 		return nil
 	}
 	a.passed = true
-	return a.call.Check(ctx)
+	var checked string
+	if a.packages.Value != "" && a.records().Record(callRecords, a.packages.Name, &checked) && checked == a.packages.Value {
+		return nil
+	}
+	err := a.call.Check(ctx)
+	if err == nil && a.packages.Value != "" {
+		_ = a.Records.SetRecord(callRecords, a.packages.Name, a.packages.Value)
+	}
+	return err
 }
 
 func (a *around) root() place { return place(a.call.Root) }
@@ -177,6 +187,7 @@ func (a *around) inputs(ctx context.Context) ([]input, error) {
 	if ids == nil {
 		return nil, unknown{"the packages are others"}
 	}
+	a.packages = input{m.key(append([]string{"checked"}, g.patterns...)...), m.graph.shape(l.Packages)}
 	a.names = nil
 	switch {
 	case a.call.File != "":

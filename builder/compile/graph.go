@@ -137,6 +137,19 @@ func (g *graph) closure(names ...string) ([]string, bool) {
 	return slices.Sorted(maps.Keys(found)), true
 }
 
+// shape sums up what `go list` went by when it said which packages some are made
+// of.
+func (g *graph) shape(packages []string) string {
+	names, _ := g.closure(packages...)
+	var all []input
+	for _, name := range names {
+		for _, f := range g.Packages[name].Sources.Files {
+			all = append(all, input{name + " " + f.Name, or(f.Header, f.Sum)})
+		}
+	}
+	return digestOf([]any{g.Modules, all})
+}
+
 // readAll reads the sources of packages that are in the graph.
 func (g *graph) readAll(names []string) map[string]sources {
 	read := make([]sources, len(names))
