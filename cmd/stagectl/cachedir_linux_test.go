@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,5 +102,42 @@ func TestUnusableCache(t *testing.T) {
 				wantFiles(t, filepath.Join(dir, "out"), "image.tar")
 			})
 		}
+	}
+}
+
+// An output that does not fit on its disk leaves there what was there before.
+func TestFullOutput(t *testing.T) {
+	l := newLab(t)
+	l.reset(t, "")
+	if out, err := mounted(t, l.dir, "mount -t tmpfs none $CACHE", "version"); err != nil {
+		t.Skipf("nothing can be mounted here: %v: %s", err, out)
+	}
+	writeFiles(t, l.dir, map[string]string{"src/files/large": noise(1 << 20)})
+	for spec, old := range map[string]string{
+		"image.tar":                        "echo old >image.tar",
+		"type=oci,dest=layout,tar=false":   "true",
+		"type=oci,dest=existing,tar=false": "mkdir existing",
+	} {
+		t.Run(spec, func(t *testing.T) {
+			script := `src=$PWD; mount -t tmpfs -o size=256k none $CACHE; cd $CACHE; ` + old + `
+find . | sort >$src/before
+stagectl build -q --cache-dir $src/../real -f $src/Dockerfile -t x -o ` + spec + ` $src && exit 4
+find . | sort >$src/after; cat image.tar >$src/content || true; exit 3`
+			stderr, err := mounted(t, l.dir, script)
+			if ee := (*exec.ExitError)(nil); !errors.As(err, &ee) || ee.ExitCode() != 3 || !strings.Contains(stderr, "no space left on device") {
+				t.Fatalf("got %v: %s", err, stderr)
+			}
+			var files [3]string
+			for i, name := range []string{"before", "after", "content"} {
+				raw, err := os.ReadFile(filepath.Join(l.dir, "src", name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				files[i] = string(raw)
+			}
+			if files[0] != files[1] || spec == "image.tar" && files[2] != "old\n" {
+				t.Errorf("before there was\n%safterwards\n%s, with %q", files[0], files[1], files[2])
+			}
+		})
 	}
 }
