@@ -37,3 +37,12 @@ func sumOf(raw []byte) string {
 	sum := sha256.Sum256(raw)
 	return hex.EncodeToString(sum[:])
 }
+
+// noise is text that no compression makes smaller.
+func noise(n int) string {
+	var b strings.Builder
+	for sum := sha256.Sum256(nil); b.Len() < n; sum = sha256.Sum256(sum[:]) {
+		b.Write(sum[:])
+	}
+	return b.String()
+}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io"
@@ -369,15 +368,6 @@ func TestStopped(t *testing.T) {
 			t.Logf("stopped at %d moments, %d of them too late to make a difference", len(points(t, whole.moments)), late)
 		})
 	}
-}
-
-// noise is text that no compression makes smaller.
-func noise(n int) string {
-	var b strings.Builder
-	for sum := sha256.Sum256(nil); b.Len() < n; sum = sha256.Sum256(sum[:]) {
-		b.Write(sum[:])
-	}
-	return b.String()
 }
 
 // outputs lists what is neither a blob nor a record, nor a directory that is

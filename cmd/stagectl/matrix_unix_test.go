@@ -84,6 +84,7 @@ func checkout(t *testing.T, dir string) {
 		"conf/I.conf":     strings.Repeat("some text\n", 1000),
 		"conf/i.conf":     "i",
 		"conf/sub/b.conf": "b",
+		"conf/large":      strings.Repeat(noise(300<<10), 12), // more than one block of a compressor
 		"Dockerfile": `FROM golang AS build
 WORKDIR /src
 COPY go.mod ./
@@ -110,7 +111,7 @@ func TestMatrix(t *testing.T) {
 	goenv := append(hostGoEnv(t), "SOURCE_DATE_EPOCH=")
 	builds := map[string][]string{
 		"flags":      {"--copy", "conf:/etc/conf", "--platform", "linux/amd64,linux/arm64", "./server"},
-		"zstd":       {"--base", "scratch", "--compression", "zstd", "--single", "./server"},
+		"zstd":       {"--base", "scratch", "--compression", "zstd", "--copy", "conf:/etc/conf", "./server"},
 		"dockerfile": {"-f", "Dockerfile", "-t", "image", "."},
 	}
 	top := t.TempDir()
