@@ -136,6 +136,9 @@ func (s *session) build(ctx context.Context, outputs []Output) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := binaries.finish(ctx); err != nil {
+		return nil, err
+	}
 	images, err := s.assemble(bases, layers)
 	if err != nil {
 		return nil, err

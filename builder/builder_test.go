@@ -44,6 +44,8 @@ type fakeCompiler struct {
 	binary      string
 	interpreter string
 	err         error
+	// late is an error that comes when the binaries have been given out.
+	late error
 
 	mu    sync.Mutex
 	calls [][]plan.Compile
@@ -64,7 +66,7 @@ func (f *fakeCompiler) Start(ctx context.Context, _ v1.Platform, steps []plan.Co
 	for range steps {
 		list = append(list, compile.Binary{Path: f.binary, Size: info.Size(), Interpreter: f.interpreter})
 	}
-	return compile.Finished(len(steps), list, ctx.Err())
+	return compile.Finished(len(steps), list, errors.Join(f.late, ctx.Err()))
 }
 
 // fakeBinary is content that compresses about as a program does, 40 bytes for
@@ -96,6 +98,21 @@ func newBuilder(t testing.TB, dir string) (*builder.Builder, *fakeCompiler) {
 		Compiler: fake, Cache: c,
 		Bases: &base.Resolver{Registry: &registry.Client{Offline: true}, Cache: c, Dir: dir},
 	}, fake
+}
+
+// The go command can fail after it has linked everything: then nothing of it is
+// written.
+func TestLateError(t *testing.T) {
+	b, fake := newBuilder(t, t.TempDir())
+	fake.late = errors.New("it fails in the end")
+	file := filepath.Join(t.TempDir(), "image.tar")
+	_, err := b.Build(t.Context(), serverPlan(t.TempDir(), "scratch"), &output.Archive{Path: file})
+	if !errors.Is(err, fake.late) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("there is an archive: %v", err)
+	}
 }
 
 // serverPlan is what the flags make of one package.

@@ -38,6 +38,23 @@ func (b *binaries) close() {
 	}
 }
 
+// finish waits until the compilers have ended. What they gave out before counts
+// only then: the go command can fail after it has linked, and what a build was
+// made from is remembered at its end.
+func (b *binaries) finish(ctx context.Context) error {
+	for _, set := range b.sets {
+		select {
+		case <-set.Ended():
+			if err := set.Err(); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
 // wait returns the binary of a stage when it is there.
 func (b *binaries) wait(ctx context.Context, t target, stage, output string) (compile.Binary, error) {
 	c, ok := b.byOutput[outputKey(t, stage, output)]
