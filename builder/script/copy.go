@@ -128,12 +128,11 @@ func (c *call) cpDir(info rootfs.Info, to string) error {
 	if err != nil {
 		return err
 	}
-	for _, child := range list {
-		if err := c.cp(child.Path, strings.TrimSuffix(to, "/")+"/"+path.Base(child.Path), false); err != nil {
-			return err
-		}
+	var errs []error
+	for _, child := range list { // what cannot be copied keeps nothing else from being
+		errs = append(errs, c.cp(child.Path, strings.TrimSuffix(to, "/")+"/"+path.Base(child.Path), false))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // newMode is that of a copy.

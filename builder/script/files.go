@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/stagectl/stagectl/builder/rootfs"
@@ -318,17 +319,36 @@ func runMktemp(c *call) int {
 }
 
 func runTruncate(c *call) int {
-	if c.value('s') != "0" {
-		return c.errorf(1, "only the size 0 is known, not %q", c.value('s'))
+	size, err := strconv.ParseInt(c.value('s'), 10, 64)
+	if err != nil || size < 0 {
+		return c.errorf(1, "only sizes in bytes are known, not %q", c.value('s'))
 	}
 	for _, name := range c.flags.args() {
-		w, err := c.create(name, os.O_TRUNC)
-		if err == nil {
-			err = w.Close()
-		}
-		if err != nil {
+		if err := c.truncate(name, size); err != nil {
 			return c.fail(err)
 		}
 	}
 	return 0
+}
+
+// truncate cuts a file, or makes it longer with zeros.
+func (c *call) truncate(name string, size int64) error {
+	content, err := c.stage.ReadFile(c.path(name))
+	if errors.Is(err, fs.ErrNotExist) && c.has('c') {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	w, err := c.create(name, os.O_TRUNC)
+	if err != nil {
+		return err
+	}
+	content = content[:min(size, int64(len(content)))]
+	_, err = w.Write(content)
+	zeros := make([]byte, 64<<10)
+	for n := int64(len(content)); err == nil && n < size; n += int64(len(zeros)) {
+		_, err = w.Write(zeros[:min(size-n, int64(len(zeros)))])
+	}
+	return errors.Join(err, w.Close())
 }

@@ -60,6 +60,8 @@ func TestFiles(t *testing.T) {
 			"drwxr-x--- 3:4 /d", "-rw-r--r-- 1:1 /d/a A", "drwxr-xr-x 0:4 /d/e", "-rw-r--r-- 1:6 /f F",
 		}},
 		{"echo x | tee /a /b > /dev/null; echo y | tee -a /a; sed -i 's/F/G/' /f; truncate -s 0 /su", []string{"-rw-r--r-- 0:0 /a x\ny\n", "-rw-r--r-- 0:0 /b x\n", "-rw-r--r-- 5:6 /f G", "-rwsr-x--- 7:8 /su"}},
+		{"echo abc > /a; truncate -s 2 /a; echo abc > /b; truncate -s 6 /b; truncate -c -s 1 /none; truncate -s 1 /c", []string{"-rw-r--r-- 0:0 /a ab", "-rw-r--r-- 0:0 /b abc\n\x00\x00", "-rw-r--r-- 0:0 /c \x00"}},
+		{"ln -s /none /d/b; cp -rL /d /x || true", []string{"drwxr-x--- 3:4 /d", "lrwxrwxrwx 0:0 /d/b -> /none", "drwxr-x--- 0:0 /x", "-rw-r--r-- 0:0 /x/a A", "drwxr-xr-x 0:0 /x/e", "-rw-r--r-- 0:0 /x/e/b B", "-rw-r--r-- 0:0 /x/l A"}},
 		{"find /d -type f -delete; find /d -name e -exec rm -r {} +", []string{"drwxr-x--- 3:4 /d", "deleted /d/a", "deleted /d/e"}},
 		{"ls /d | xargs -I{} touch /opt/{}; cd /d && rm -- -x 2>/dev/null || touch ./-x && rm -- -x", []string{"drwxr-x--- 3:4 /d", "drwxr-xr-x 0:0 /opt", "-rw-r--r-- 0:0 /opt/a", "-rw-r--r-- 0:0 /opt/e", "-rw-r--r-- 0:0 /opt/l"}},
 		{"mkdir /var && ln -s /run /var/run && mkdir /run && echo 1 > /var/run/pid", []string{"drwxr-xr-x 0:0 /run", "-rw-r--r-- 0:0 /run/pid 1\n", "drwxr-xr-x 0:0 /var", "lrwxrwxrwx 0:0 /var/run -> /run"}},
