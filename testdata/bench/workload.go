@@ -11,14 +11,23 @@ import (
 	"strings"
 )
 
-// A workload is a Go module and a file in it that is edited. %d in that
-// file's text is the revision, which ends up in the binary.
+// A workload is a Go module and a file in it that is edited.
 type workload struct {
 	Name, Dir       string
 	Mains, Patterns []string
 
-	file, text string
-	revision   *int
+	file     string
+	source   source
+	revision *int
+}
+
+// A source is the text of a file at a revision, which ends up in the binary.
+type source func(revision int) string
+
+// text has the revision where %d is. It is a big one: the linker shares small
+// numbers with other packages, or does not, and moves all others for that.
+func text(format string) source {
+	return func(revision int) string { return fmt.Sprintf(format, 1_000_000+revision) }
 }
 
 // workloads are all that there are.
@@ -43,12 +52,42 @@ func main() {
 }
 `
 
+// leafSource is edited in three ways. By how many of the linked bytes change, a
+// number in it is the least, and another string the most: the linker sorts
+// them, and moves what comes behind.
 const leafSource = `// Package leaf is what all mains depend on.
 package leaf
 
+import "os"
+
+var args = len(os.Args)
+
 // Revision is edited.
-func Revision() int { return %d }
+func Revision() int {
+	if os.Getenv("REVISION") == %q {
+		return 0
+	}
+	revision := %d
+%s	return revision
+}
 `
+
+func leafNumber(revision int) string {
+	return fmt.Sprintf(leafSource, "", 1_000_000+revision, "")
+}
+
+func leafCode(revision int) string {
+	const branch = "\tif args > %d {\n\t\trevision ^= args\n\t}\n"
+	var code strings.Builder
+	for i := range revision%5 + 1 {
+		fmt.Fprintf(&code, branch, revision+i)
+	}
+	return fmt.Sprintf(leafSource, "", 1_000_000, code.String())
+}
+
+func leafString(revision int) string {
+	return fmt.Sprintf(leafSource, fmt.Sprint(revision, strings.Repeat(" or so", revision%7)), 1_000_000, "")
+}
 
 const appSource = `// Package app is what all mains run.
 package app
@@ -114,10 +153,10 @@ const koConfig = "defaultFlags: [-trimpath, -buildvcs=false]\ndefaultLdflags: [-
 // makeWorkloads writes all modules, and tells what they lack.
 func makeWorkloads(ctx context.Context, t *tools, o options) (*workloads, []string, error) {
 	works := &workloads{
-		Server:   newWorkload(t.dir, "server", "main.go", serverSource, "."),
-		Mains:    newWorkload(t.dir, "mains", "internal/leaf/leaf.go", leafSource, numbered("main", o.Mains)...),
-		Services: newWorkload(t.dir, "services", "cmd/service01/main.go", serverSource, numbered("service", o.Services)...),
-		Payload:  newWorkload(t.dir, "payload", "main.go", payloadSource, "."),
+		Server:   newWorkload(t.dir, "server", "main.go", text(serverSource), "."),
+		Mains:    newWorkload(t.dir, "mains", "internal/leaf/leaf.go", leafNumber, numbered("main", o.Mains)...),
+		Services: newWorkload(t.dir, "services", "cmd/service01/main.go", text(serverSource), numbered("service", o.Services)...),
+		Payload:  newWorkload(t.dir, "payload", "main.go", text(payloadSource), "."),
 	}
 	mains := map[string]string{"internal/app/app.go": appSource, ".ko.yaml": koConfig}
 	for _, dir := range works.Mains.Mains {
@@ -138,10 +177,10 @@ func makeWorkloads(ctx context.Context, t *tools, o options) (*workloads, []stri
 }
 
 // newWorkload is a module in a directory of dir, in which file is edited.
-func newWorkload(dir, name, file, text string, mains ...string) *workload {
+func newWorkload(dir, name, file string, s source, mains ...string) *workload {
 	w := &workload{
 		Name: name, Dir: filepath.Join(dir, "src", name), Mains: mains,
-		file: file, text: text, revision: new(int),
+		file: file, source: s, revision: new(int),
 	}
 	for _, main := range mains {
 		w.Patterns = append(w.Patterns, "./"+main)
@@ -172,7 +211,14 @@ func (w *workload) writeFile(name, text string) error {
 // edit changes the source to what it never was before.
 func (w *workload) edit() error {
 	*w.revision++
-	return w.writeFile(w.file, fmt.Sprintf(w.text, *w.revision))
+	return w.writeFile(w.file, w.source(*w.revision))
+}
+
+// edited is the workload with other edits of its file.
+func (w *workload) edited(s source) *workload {
+	other := *w
+	other.source = s
+	return &other
 }
 
 // alone is the workload with only the main whose source is edited.
