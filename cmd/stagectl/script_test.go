@@ -59,6 +59,7 @@ func TestScript(t *testing.T) {
 				key, value, _ := strings.Cut(kv, "=")
 				env.Setenv(key, value)
 			}
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("HOME", filepath.Join(env.WorkDir, ".home"))
 			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, ".cache"))
 			// A PATH with nothing but stagectl.
