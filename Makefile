@@ -44,6 +44,8 @@ lint: ## run golangci-lint, and shellcheck where it is installed
 	go run $(GOLANGCI_LINT) run ./... $(testdata)
 	if command -v shellcheck >/dev/null; then shellcheck .ci/run testdata/e2e/*.sh; fi
 
+# Before Go 1.27, a target whose time is up may fail of "context deadline
+# exceeded", though nothing was found: https://go.dev/issue/75804.
 .PHONY: fuzz
 fuzz: ## run every fuzz test for FUZZTIME (30s), or those that FUZZ matches
 	@targets=$$(go test -list '$(FUZZ)' ./... | \
@@ -52,8 +54,9 @@ fuzz: ## run every fuzz test for FUZZTIME (30s), or those that FUZZ matches
 	while read -r package name; do \
 		[[ -n $$package ]] || continue; \
 		echo "$$name in $$package"; \
-		go test -run '^$$' -fuzz "^$$name\$$" -fuzzminimizetime 5x -fuzztime $(FUZZTIME) "$$package" </dev/null | \
-			awk '/^fuzz: elapsed/ { last = $$0; next } !/^(PASS$$|ok )/ { print } END { print "  " last }' || failed+=" $$name"; \
+		out=$$(go test -run '^$$' -fuzz "^$$name\$$" -fuzzminimizetime 5x -fuzztime $(FUZZTIME) "$$package" </dev/null 2>&1) || \
+			{ [[ $$out == *'context deadline exceeded'* && $$out != *'Failing input'* ]] || failed+=" $$name"; }; \
+		awk '/^fuzz: elapsed/ { last = $$0; next } !/^(PASS$$|ok )/ { print } END { print "  " last }' <<<"$$out"; \
 	done <<<"$$targets"; \
 	[[ -z $$failed ]] || { echo "failed:$$failed" >&2; exit 1; }
 

@@ -240,7 +240,8 @@ func FuzzCheck(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, o := range []script.Options{{}, {Final: true, AllowHostExec: true}} {
 			for _, finding := range script.Check(sh(text), o) {
-				if (finding.Class == script.Container) != (finding.Reason != "") {
+				refused := finding.Class == script.Container || finding.Class == script.Broken
+				if refused != (finding.Reason != "") {
 					t.Errorf("%+v", finding)
 				}
 			}
