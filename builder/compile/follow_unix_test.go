@@ -71,6 +71,36 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// A binary that has been given out may become another file, since somebody else
+// can compile it, too, but no other binary.
+func TestStartTwice(t *testing.T) {
+	program := static(t)
+	for behind, want := range map[string]string{"": "", "x": "reading the binary: the go command changed a after it had linked it"} {
+		l := listen(t)
+		c := fake("twice", l.addr+"|a|"+program+"|"+behind)
+		c.Outputs = t.TempDir()
+		out := c.Start(t.Context(), amd64, []plan.Compile{{Dir: t.TempDir(), Package: "example.com/a", Binary: "a"}})
+		conn, err := l.Accept()
+		check(err)
+		if _, err := out.Wait(t.Context(), 0); err != nil {
+			t.Error(err)
+		}
+		if _, err := conn.Write([]byte(".")); err != nil {
+			t.Error(err)
+		}
+		<-out.Ended()
+		got := ""
+		if err := out.Err(); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("linked again with %q behind: got %q, want %q", behind, got, want)
+		}
+		_ = conn.Close()
+		out.Close()
+	}
+}
+
 // Close ends the go command, and whoever waits gets an error.
 func TestStartClose(t *testing.T) {
 	l := listen(t)

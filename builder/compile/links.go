@@ -174,15 +174,17 @@ func (l *links) note() error {
 }
 
 // check returns the sum of the binary, which may not be another one than the
-// one that was given out.
+// one that was given out. Another file may hold it: when Outputs is deleted, the
+// lock is, too, and whoever misses the binary compiles it at the same time.
 func (e early) check(file string, info os.FileInfo) (string, error) {
-	if e.info == nil {
-		return sumOf(file)
+	if e.info != nil && os.SameFile(e.info, info) && e.info.Size() == info.Size() && e.info.ModTime().Equal(info.ModTime()) {
+		return e.sum, nil
 	}
-	if !os.SameFile(e.info, info) || e.info.Size() != info.Size() || !e.info.ModTime().Equal(info.ModTime()) {
-		return "", fmt.Errorf("the go command changed %s after it had linked it", filepath.Base(file))
+	sum, err := sumOf(file)
+	if err == nil && e.info != nil && sum != e.sum {
+		err = fmt.Errorf("the go command changed %s after it had linked it", filepath.Base(file))
 	}
-	return e.sum, nil
+	return sum, err
 }
 
 // sumBuffers are what files are read into, of which there are many small ones.

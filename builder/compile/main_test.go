@@ -89,6 +89,20 @@ var fakes = map[string]func(arg string, args []string) int{
 		put(raw, args, name)
 		return 0
 	},
+	// twice links a binary, waits to be told over the network to go on, and links
+	// it again, with something behind: "ADDR|NAME|FILE|BEHIND".
+	"twice": func(arg string, args []string) int {
+		f := strings.Split(arg, "|")
+		raw, err := os.ReadFile(f[2])
+		check(err)
+		put(raw, args, f[1])
+		conn, err := net.Dial("tcp", f[0])
+		check(err)
+		_, err = io.ReadFull(conn, make([]byte, 1))
+		check(err)
+		put(append(raw, f[3]...), args, f[1])
+		return 0
+	},
 	// onebyone links one binary, waits to be told over the network to go on, and
 	// links another: "ADDR|FIRST|SECOND|FILE", the file being both.
 	"onebyone": func(arg string, args []string) int {
